@@ -1,0 +1,1 @@
+"""Judging images for reports: the auditor, contact sheets."""

@@ -1,0 +1,1 @@
+"""The only part of seedbank that imports Airflow."""

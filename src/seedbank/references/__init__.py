@@ -1,0 +1,1 @@
+"""Reference photos: intake, rights, measures, and the frozen reference set."""

@@ -1,0 +1,1 @@
+"""Releases: published once, signed, verifiable and replayable from the folder alone."""

@@ -1,0 +1,1 @@
+"""The review gate: dossiers, decisions, and what counts as approved."""

@@ -1,0 +1,59 @@
+"""Settings: read once from the environment, at the edge, and passed on from there."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where everything is.
+
+    Attributes:
+        home: folder of all local state (``SEEDBANK_HOME``, default ``./.seedbank``).
+        store: URL of the object store (``SEEDBANK_STORE``, default ``<home>/store``).
+        concepts: folder of concept files (``SEEDBANK_CONCEPTS``, default ``./concepts``).
+        tracking_uri: MLflow server (``MLFLOW_TRACKING_URI``, default an SQLite file in ``home``).
+        tracking_url: where a person opens MLflow in a browser (``SEEDBANK_MLFLOW_URL``, default ``tracking_uri`` if it is http).
+        roster: YAML file of who may review (``SEEDBANK_ROSTER``, default ``<home>/roster.yaml``).
+        keys: folder of the signing keys (``SEEDBANK_KEYS``, default ``<home>/keys``).
+        actor: who acts, for the ledger (``SEEDBANK_ACTOR``, default ``cli:<user>``).
+    """
+
+    home: Path
+    store: str
+    concepts: Path
+    tracking_uri: str
+    tracking_url: str
+    roster: Path
+    keys: Path
+    actor: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read the environment (or ``env``); every value has a default that works on one machine."""
+        env = os.environ if env is None else env
+        home = Path(env.get("SEEDBANK_HOME", ".seedbank")).expanduser().absolute()
+        tracking = env.get("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
+        return cls(
+            home=home,
+            store=env.get("SEEDBANK_STORE", str(home / "store")),
+            concepts=Path(env.get("SEEDBANK_CONCEPTS", "concepts")).expanduser().absolute(),
+            tracking_uri=tracking,
+            tracking_url=env.get("SEEDBANK_MLFLOW_URL", tracking if tracking.startswith("http") else ""),
+            roster=Path(env.get("SEEDBANK_ROSTER", home / "roster.yaml")).expanduser().absolute(),
+            keys=Path(env.get("SEEDBANK_KEYS", home / "keys")).expanduser().absolute(),
+            actor=env.get("SEEDBANK_ACTOR") or f"cli:{_user()}",
+        )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's numeric user has no name
+        return str(os.getuid())

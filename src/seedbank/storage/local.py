@@ -1,0 +1,111 @@
+"""A store in a local folder: the embedded default, and the one the tests run on."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from seedbank.errors import StoreError
+from seedbank.storage.base import Capabilities, check_key
+
+
+@dataclass(frozen=True)
+class LocalStore:
+    """Objects as files below ``root``. Writes are atomic (rename), new-only writes are exclusive (hard link)."""
+
+    root: Path
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Open ``/folder``, ``folder`` or ``file:///folder``, creating the folder."""
+        path = urllib.parse.unquote(urllib.parse.urlparse(url).path) if url.startswith("file:") else url
+        root = Path(path).expanduser().absolute()
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"expected a folder to keep objects in, got {root} ({error.strerror}); choose another store"
+            ) from error
+        return cls(root)
+
+    @property
+    def url(self) -> str:
+        """``file:///folder``."""
+        return self.root.as_uri()
+
+    def path(self, key: str) -> Path:
+        """Where ``key`` lies on disk."""
+        return self.root / check_key(key)
+
+    def get(self, key: str) -> bytes:
+        """The bytes under ``key``; raises :class:`KeyError` when there are none."""
+        try:
+            return self.path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise KeyError(key) from None
+        except OSError as error:
+            raise StoreError(f"cannot read {key} in {self.url}: {error.strerror}") from error
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store ``data`` under ``key``, replacing what is there."""
+        target = self.path(key)
+        temporary = self._write_beside(target, data)
+        temporary.replace(target)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Store ``data`` unless something is there; True if this call stored it."""
+        target = self.path(key)
+        temporary = self._write_beside(target, data)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise StoreError(f"cannot write {key} in {self.url}: {error.strerror}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def exists(self, key: str) -> bool:
+        """Whether something is stored under ``key``."""
+        return self.path(key).is_file()
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """All keys that start with ``prefix``, ascending."""
+        base = self.root / prefix.rpartition("/")[0]
+        found = (
+            Path(folder, name) for folder, _, names in os.walk(base) for name in names if not name.startswith(".tmp-")
+        )
+        yield from sorted(
+            key for key in (path.relative_to(self.root).as_posix() for path in found) if key.startswith(prefix)
+        )
+
+    def delete(self, key: str) -> None:
+        """Remove ``key``; no error when nothing is there."""
+        self.path(key).unlink(missing_ok=True)
+
+    def capabilities(self) -> Capabilities:
+        """A local folder writes conditionally; it keeps no versions and locks nothing."""
+        key = ".probe/conditional"
+        self.delete(key)
+        first, second = self.put_new(key, b"1"), self.put_new(key, b"2")
+        self.delete(key)
+        return Capabilities(conditional_write=first and not second, versioning=False, object_lock=False)
+
+    def _write_beside(self, target: Path, data: bytes) -> Path:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".tmp-", delete=False) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StoreError(
+                f"cannot write below {target.parent}: {error.strerror}; check space and permissions"
+            ) from error
+        return Path(file.name)

@@ -1,0 +1,46 @@
+# Everything a person types. The first command sets up .venv by itself; the next ones skip that.
+
+# Settings, given behind the command: make demo CONCEPTS="wingnut impeller" REVIEWERS=scripted
+PYTHON   ?=
+REVIEWERS ?= people
+CONCEPTS  ?=
+AIRFLOW_PORT ?= 8080
+MLFLOW_PORT  ?= 5000
+TESTS ?= tests
+
+BIN := .venv/bin
+
+.PHONY: help demo test lint format train-model bench setup clean distclean
+.DEFAULT_GOAL := help
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  settings of demo: REVIEWERS=scripted CONCEPTS="wingnut" FRESH=1 AIRFLOW_PORT=8080 MLFLOW_PORT=5000 (0 = any free port)'
+
+demo: setup ## run the main job with real parts, up to a signed release
+	@exec $(BIN)/python -m seedbank.demo --reviewers "$(REVIEWERS)" --concepts "$(CONCEPTS)" \
+	    --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT) $(if $(FRESH),--fresh)
+
+test: lint ## check style and types, then run every test
+	@exec $(BIN)/python -m pytest $(TESTS)
+
+lint: setup ## ruff and mypy --strict
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
+
+format: setup ## let ruff mend what it can
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+train-model: setup ## train the shipped model "parts" again (hours on CPU; resumes)
+	@exec $(BIN)/python -m seedbank.models.parts.train --work .seedbank/train --out src/seedbank/models/parts/weights
+
+bench: setup ## measure what the README says about the shipped model
+	@exec $(BIN)/python benchmarks/tail_lift.py
+
+setup:
+	@python=$$(scripts/find-python "$(PYTHON)") && exec "$$python" scripts/set_up.py
+
+clean: ## remove all state (.seedbank); a running demo must be stopped first
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m seedbank.demo --remove-state; else rm -rf .seedbank; fi
+
+distclean: clean ## remove the environment (.venv) too
+	@rm -rf .venv

@@ -1,14 +1,15 @@
 """The ledger: an append-only, hash-chained record of everything that happened.
 
 Each entry is one object, ``ledger/<number>.json``, written with a new-only write, so two writers can never both become entry *n*. An
-entry holds the SHA-256 of the entry before it; changing, removing or inserting one breaks every hash that follows. The newest digest
-(the *head*) goes into every signed release, which pins the chain up to that moment.
+entry holds the SHA-256 of the entry before it; changing, removing or inserting one breaks every hash that follows. Only the newest entries
+can be cut off unseen by the chain itself, so every signed release pins an entry, and :meth:`Ledger.verify` takes such pins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,45 +51,56 @@ def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+@dataclass
+class _Seen:
+    """Which events this process has seen on the ledger, so that :meth:`Ledger.once` reads each entry once."""
+
+    newest: Entry | None = None
+    numbers: dict[tuple[str, str, str], int] = field(default_factory=dict)
+
+    def take(self, entry: Entry) -> None:
+        """Remember the next entry."""
+        self.newest = entry
+        if isinstance(key := entry.data.get("key"), str):
+            self.numbers.setdefault((entry.event, entry.concept, key), entry.number)
+
+
 @dataclass(frozen=True)
 class Ledger:
     """The ledger kept in ``store``; ``clock`` gives the time of new entries."""
 
     store: ObjectStore
     clock: Callable[[], str] = _utc_now
+    _seen: _Seen = field(default_factory=_Seen, init=False, repr=False, compare=False)
 
     def append(self, event: str, *, actor: str, concept: str, **data: Any) -> Entry:
         """Add an entry after the newest one and return it. Safe against any number of concurrent writers."""
         previous = self.head()
         for _ in range(ATTEMPTS):
-            entry = Entry(
-                number=previous.number + 1 if previous else 1,
-                previous=previous.digest if previous else GENESIS,
-                time=self.clock(),
-                actor=actor,
-                event=event,
-                concept=concept,
-                data=data,
-            )
+            entry = self._follow(previous, event, actor, concept, data)
             if self.store.put_new(_key(entry.number), entry.to_bytes()):
                 return entry
             previous = self._read(entry.number)
-        raise StoreError(
-            f"could not append to the ledger in {self.store.url} after {ATTEMPTS} tries; too many writers at once"
-        )
+        raise self._too_busy()
 
     def once(self, event: str, *, actor: str, concept: str, key: str, **data: Any) -> Entry:
-        """Like :meth:`append`, but return the existing entry if this event is on record for the concept with ``data['key'] == key``."""
-        for entry in self.entries(concept=concept, event=event):
-            if entry.data.get("key") == key:
+        """Like :meth:`append`, but return the existing entry if this event is on record for the concept with ``data['key'] == key``.
+
+        Of any number of processes that do this at once, one adds the entry: an entry is only ever written behind entries that its writer
+        has looked through.
+        """
+        for _ in range(ATTEMPTS):
+            newest = self._catch_up()
+            if number := self._seen.numbers.get((event, concept, key)):
+                return self._read(number)
+            entry = self._follow(newest, event, actor, concept, {**data, "key": key})
+            if self.store.put_new(_key(entry.number), entry.to_bytes()):
                 return entry
-        return self.append(event, actor=actor, concept=concept, key=key, **data)
+        raise self._too_busy()
 
     def head(self) -> Entry | None:
         """The newest entry, or None for an empty ledger."""
-        number = 0
-        for key in self.store.keys("ledger/"):
-            number = max(number, int(key.removeprefix("ledger/").removesuffix(".json")))
+        number = max(self._numbers(), default=0)
         return self._read(number) if number else None
 
     def entries(self, *, concept: str | None = None, event: str | None = None) -> Iterator[Entry]:
@@ -99,13 +111,17 @@ class Ledger:
             if wanted and (concept is None or entry.concept == concept):
                 yield entry
 
-    def verify(self) -> int:
+    def verify(self, pinned: Mapping[int, str] | None = None) -> int:
         """Check the whole chain and return its length.
+
+        Args:
+            pinned: digests of entries by number, known from elsewhere (signed releases); they must be in the chain.
 
         Raises:
             VerificationError: an entry is missing, changed, reordered or not canonical.
         """
         previous, count = GENESIS, 0
+        wanted = dict(pinned or {})
         for key in self.store.keys("ledger/"):
             data = self.store.get(key)
             entry = Entry.from_bytes(data)
@@ -119,10 +135,53 @@ class Ledger:
                     f"ledger entry {count} does not follow from entry {count - 1}; one of them was changed"
                 )
             previous = entry.digest
+            if wanted.pop(count, previous) != previous:
+                raise VerificationError(
+                    f"ledger entry {count} is not the one a release pinned; the ledger was rewritten"
+                )
+        if wanted:
+            raise VerificationError(
+                f"a release pinned ledger entry {max(wanted)}, but the ledger ends at {count}; its newest entries were removed"
+            )
         return count
+
+    def _follow(self, previous: Entry | None, event: str, actor: str, concept: str, data: dict[str, Any]) -> Entry:
+        """The entry that would come after ``previous``."""
+        return Entry(
+            number=previous.number + 1 if previous else 1,
+            previous=previous.digest if previous else GENESIS,
+            time=self.clock(),
+            actor=actor,
+            event=event,
+            concept=concept,
+            data=data,
+        )
+
+    def _catch_up(self) -> Entry | None:
+        """Look through the entries that came since the last time, and return the newest of all. Entries never change, so one look does."""
+        for number in sorted(self._numbers()):
+            if number > (self._seen.newest.number if self._seen.newest else 0):
+                self._seen.take(self._read(number))
+        return self._seen.newest
+
+    def _numbers(self) -> Iterator[int]:
+        for key in self.store.keys("ledger/"):
+            if not (match := _KEY.fullmatch(key)):
+                raise VerificationError(
+                    f"expected only numbered entries in the ledger, got {key}; remove it from {self.store.url}"
+                )
+            yield int(match[1])
 
     def _read(self, number: int) -> Entry:
         return Entry.from_bytes(self.store.get(_key(number)))
+
+    def _too_busy(self) -> StoreError:
+        return StoreError(
+            f"could not append to the ledger in {self.store.url} after {ATTEMPTS} tries; too many writers at once"
+        )
+
+
+_KEY = re.compile(r"ledger/(\d{10})\.json")
 
 
 def _key(number: int) -> str:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -93,5 +93,5 @@ class Seed:
 class _Header(Record):
     """The part of a safetensors header that holds our metadata."""
 
-    model_config = {"extra": "ignore", "populate_by_name": True}
+    model_config = ConfigDict(extra="ignore")
     metadata: dict[str, str] = Field(default_factory=dict, alias="__metadata__")

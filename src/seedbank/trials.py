@@ -19,7 +19,7 @@ class ModelCard(Record):
     name: str
     source: str
     revision: str = ""
-    digest: str = Field(pattern=DIGEST)
+    content: str = Field(pattern=DIGEST)
     """SHA-256 over the names and digests of all files of the model."""
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from seedbank import __version__
 from seedbank.errors import SeedbankError
+from seedbank.threads import share_cores
 
 app = typer.Typer(
     name="seedbank",
@@ -33,20 +33,31 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 
 def _register() -> None:
     """Add every command; the modules import nothing heavy until a command runs."""
+    from seedbank.cli import references, release
+
+    app.command("intake")(references.intake)
+    app.command("validate")(references.validate)
+    from seedbank.cli import search
+
+    app.command("scan")(search.scan)
+    app.command("diagnose")(search.diagnose)
+    app.command("optimise")(search.optimise)
+    app.command("review")(release.review)
+    app.command("release")(release.release)
+    app.command("verify")(release.verify)
+    app.command("replay")(release.replay)
+    app.command("log")(release.log)
+    app.command("status")(release.status)
+    app.command("trace")(release.trace)
+    app.command("keys")(release.keys)
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    share_cores()
     _register()
     try:
-        code = app(standalone_mode=False)
+        app()
     except SeedbankError as error:
         print(f"seedbank: {error}", file=sys.stderr)
-        code = error.exit_code
-    except click.exceptions.Abort:
-        print("seedbank: stopped", file=sys.stderr)
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(error.exit_code)

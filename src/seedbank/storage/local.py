@@ -13,6 +13,9 @@ from typing import Self
 from seedbank.errors import StoreError
 from seedbank.storage.base import Capabilities, check_key
 
+_TEMPORARY = ".tmp"
+"""Folder below the root for writes that are not finished; never among the keys."""
+
 
 @dataclass(frozen=True)
 class LocalStore:
@@ -54,13 +57,17 @@ class LocalStore:
     def put(self, key: str, data: bytes) -> None:
         """Store ``data`` under ``key``, replacing what is there."""
         target = self.path(key)
-        temporary = self._write_beside(target, data)
-        temporary.replace(target)
+        temporary = self._write_temporary(target, data)
+        try:
+            temporary.replace(target)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StoreError(f"cannot write {key} in {self.url}: {error.strerror}") from error
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Store ``data`` unless something is there; True if this call stored it."""
         target = self.path(key)
-        temporary = self._write_beside(target, data)
+        temporary = self._write_temporary(target, data)
         try:
             os.link(temporary, target)
         except FileExistsError:
@@ -79,15 +86,15 @@ class LocalStore:
         """All keys that start with ``prefix``, ascending."""
         base = self.root / prefix.rpartition("/")[0]
         found = (
-            Path(folder, name) for folder, _, names in os.walk(base) for name in names if not name.startswith(".tmp-")
+            Path(folder, name).relative_to(self.root).as_posix() for folder, _, names in os.walk(base) for name in names
         )
-        yield from sorted(
-            key for key in (path.relative_to(self.root).as_posix() for path in found) if key.startswith(prefix)
-        )
+        yield from sorted(key for key in found if key.startswith(prefix) and not key.startswith(f"{_TEMPORARY}/"))
 
     def delete(self, key: str) -> None:
         """Remove ``key``; no error when nothing is there."""
-        self.path(key).unlink(missing_ok=True)
+        path = self.path(key)
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
     def capabilities(self) -> Capabilities:
         """A local folder writes conditionally; it keeps no versions and locks nothing."""
@@ -97,10 +104,12 @@ class LocalStore:
         self.delete(key)
         return Capabilities(conditional_write=first and not second, versioning=False, object_lock=False)
 
-    def _write_beside(self, target: Path, data: bytes) -> Path:
+    def _write_temporary(self, target: Path, data: bytes) -> Path:
+        """``data`` in a file of its own below ``root``, apart from every key: a killed write leaves nothing among the objects."""
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".tmp-", delete=False) as file:
+            (self.root / _TEMPORARY).mkdir(exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.root / _TEMPORARY, delete=False) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -1,0 +1,106 @@
+"""``seedbank intake`` and ``seedbank validate``: photos in, and the reference set out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
+from seedbank.errors import UnusableReferences
+
+if TYPE_CHECKING:
+    from seedbank.references.intake import IntakeReport
+    from seedbank.references.validation import Examination
+
+SHORT = 12
+"""Digits of a digest in tables; --json has them all."""
+ALREADY = "already in the pool"
+"""What intake says of a photo that it took in before: no news."""
+
+
+def intake(
+    source: Annotated[str, typer.Argument(help="A folder, or s3://bucket/prefix, with a sub-folder for each concept.")],
+    concept: Annotated[
+        str | None, typer.Option(help="The concept of all the photos, where there are no sub-folders.")
+    ] = None,
+    requested_by: Annotated[str | None, typer.Option(help="Id of who asks for it; default the actor.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Take photos in; the bad ones go into quarantine, each with a reason.
+
+    A photo needs its rights beside it in a sidecar, photo.jpg.yaml. Running it again changes nothing.
+
+    Example: seedbank intake examples/photos
+    """
+    from seedbank.references.intake import intake as take_in
+
+    bank = open_bank()
+    with Console(stderr=True).status("taking photos in") as status:
+        report = take_in(
+            bank,
+            source,
+            concept=concept,
+            requested_by=requested_by or bank.settings.actor,
+            progress=lambda outcome: status.update(f"taking photos in: {outcome.concept}/{outcome.name}"),
+        )
+    if json:
+        print_json(
+            {kind: [asdict(item) for item in getattr(report, kind)] for kind in ("accepted", "known", "quarantined")}
+        )
+    else:
+        _print_report(report)
+
+
+def validate(
+    concept: Annotated[str, typer.Argument(help="Name of the concept.")],
+    json: JsonFlag = False,
+) -> None:
+    """Judge the photos of a concept and freeze its reference set; exit code 1 when they do not make one.
+
+    Example: seedbank validate wingnut
+    """
+    from seedbank.references.validation import examine
+
+    bank = open_bank()
+    with Console(stderr=True).status(f"judging the photos of {concept}"):
+        examination = examine(bank, bank.concept(concept))
+    if json:
+        print_json({**examination.model_dump(mode="json"), "data_docs": examination.data_docs})
+    else:
+        _print_examination(examination, bank.store.url)
+    if examination.refusal:
+        raise UnusableReferences(f"{concept}: {examination.refusal}; the table above says why, photo by photo")
+
+
+def _print_report(report: IntakeReport) -> None:
+    rows = [
+        (kind, item.concept, item.name, item.reason)
+        for kind, items in (("known", report.known), ("quarantined", report.quarantined))
+        for item in items
+        if item.reason != ALREADY
+    ]
+    if rows:
+        console().print(table("Not taken in", ("what", "concept", "photo", "why"), rows))
+    console().print(
+        f"{len(report.accepted)} taken in, {len(report.known)} known, {len(report.quarantined)} in quarantine"
+    )
+    for name in report.concepts:
+        console().print(f"next: seedbank validate {name}")
+
+
+def _print_examination(examination: Examination, store: str) -> None:
+    rows = [
+        (verdict.name, verdict.photo[:SHORT], "in" if verdict.chosen else "out", "\n".join(verdict.reasons))
+        for verdict in sorted(examination.verdicts, key=lambda verdict: (not verdict.chosen, verdict.name))
+    ]
+    console().print(table(f"Photos of {examination.concept}", ("photo", "digest", "set", "why"), rows))
+    measures = sorted(examination.measures.items())
+    console().print("the set: " + ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in measures))
+    for words in examination.warnings:
+        console().print(f"note: {words}")
+    console().print(f"Data Docs: {store}/{examination.data_docs}")
+    if examination.reference_set:
+        console().print(f"reference set {examination.reference_set}\nnext: seedbank optimise {examination.concept}")

@@ -1,0 +1,272 @@
+"""Commands about what comes after the search: review, release, verify, replay, log, status, trace, keys."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from seedbank.bank import Bank
+from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
+from seedbank.errors import RefusedError
+
+if TYPE_CHECKING:
+    from seedbank.release.verify import Files
+    from seedbank.review.decisions import Decision
+    from seedbank.review.dossier import Dossier
+    from seedbank.trace import Node, Trace
+
+ConceptArgument = Annotated[str, typer.Argument(help="Name of the concept.")]
+ReleaseArgument = Annotated[
+    str, typer.Argument(help="A release folder, or a concept for its newest release in the store.")
+]
+
+
+def review(concept: ConceptArgument, json: JsonFlag = False) -> None:
+    """Show the dossier of a concept and where each seat stands, and freeze one if there is none. Answers are given in Airflow only.
+
+    Example: seedbank review wingnut
+    """
+    from seedbank.review.decisions import decision_of
+    from seedbank.review.dossier import prepare_dossier
+    from seedbank.review.roster import SEATS
+    from seedbank.search import latest_trial
+
+    bank = open_bank()
+    dossier = prepare_dossier(bank, latest_trial(bank, concept))
+    answers = {seat: decision_of(bank, dossier.digest, seat) for seat in range(1, SEATS + 1)}
+    if json:
+        seats = {str(seat): answer.model_dump(mode="json") if answer else None for seat, answer in answers.items()}
+        print_json(
+            {
+                "digest": dossier.digest,
+                "dossier": dossier.model_dump(mode="json"),
+                "sheet": dossier.sheet,
+                "seats": seats,
+            }
+        )
+    else:
+        _print_dossier(bank, dossier, answers)
+
+
+def release(concept: ConceptArgument, json: JsonFlag = False) -> None:
+    """Publish what two people approved; exit code 1 while they have not. Publishing again returns the same release.
+
+    Example: seedbank release wingnut
+    """
+    from seedbank.release import publish
+    from seedbank.review.dossier import latest_dossier
+
+    bank = open_bank()
+    with Console(stderr=True).status(f"publishing {concept}"):
+        made = publish(bank, latest_dossier(bank, concept).digest)
+    if json:
+        print_json(
+            {"folder": made.folder, "statement": made.statement, "manifest": made.manifest.model_dump(mode="json")}
+        )
+    else:
+        console().print(f"{len(made.manifest.images)} images of {concept} released in {bank.store.url}/{made.folder}")
+        console().print(f"next: seedbank verify {concept} --key {bank.settings.keys / 'release.pub'}")
+
+
+def verify(
+    release: ReleaseArgument,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="The publisher's public key; default this installation's own.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Check every byte of a release, its signatures and its approval; needs only the folder and the key. Exit code 1 if anything is off.
+
+    Example: seedbank verify ./wingnut-release --key release.pub
+    """
+    from seedbank.release.verify import verify_files
+    from seedbank.settings import Settings
+    from seedbank.signing import PublicKey
+
+    public = PublicKey.read(key or Settings.from_env().keys / "release.pub")
+    held = verify_files(_read(release), public)
+    manifest = held.manifest
+    if json:
+        print_json(
+            {"verified": True, "files": held.files, "key": held.key, "manifest": manifest.model_dump(mode="json")}
+        )
+        return
+    console().print(
+        f"verified: {len(manifest.images)} images of {manifest.concept}, {held.files} files signed by key {held.key[:12]}"
+    )
+    for decision in manifest.decisions:
+        console().print(f"  {_sentence(decision)}", markup=False)
+
+
+def replay(
+    release: ReleaseArgument,
+    model: Annotated[str | None, typer.Option(help="Where the model is, if not where the release says.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Draw the images of a release again from their seeds and compare every pixel. Exit code 1 if any differs.
+
+    Example: seedbank replay wingnut
+    """
+    from seedbank.release.replay import replay_files
+
+    files = _read(release)
+    with Console(stderr=True).status("loading the model") as status:
+        report = replay_files(
+            files, model=model, progress=lambda done, whole: status.update(f"drawing {done} of {whole}")
+        )
+    if json:
+        print_json({**asdict(report), "equal": report.equal, "explanation": report.explain()})
+    else:
+        rows = [
+            (item.file, "equal" if item.equal else f"differs by up to {item.difference} of 255")
+            for item in report.images
+        ]
+        console().print(table("Drawn again", ("image", "pixels"), rows))
+    if not report.equal:
+        raise RefusedError(report.explain())
+    if not json:
+        console().print(report.explain())
+
+
+def log(concept: ConceptArgument, json: JsonFlag = False) -> None:
+    """Put the newest trial of a concept into MLflow. Doing it again adds nothing.
+
+    Example: seedbank log wingnut
+    """
+    from seedbank.search import latest_trial
+    from seedbank.tracking import log_trial
+
+    bank = open_bank()
+    trial = latest_trial(bank, concept)
+    with Console(stderr=True).status(f"logging trial {trial.key[:12]} to {bank.settings.tracking_uri}"):
+        run = log_trial(bank, trial)
+    if json:
+        print_json({"run": run, "trial": trial.key, "tracking_uri": bank.settings.tracking_uri})
+    else:
+        console().print(f"trial {trial.key[:12]} is run {run} in {bank.settings.tracking_uri}")
+
+
+def status(json: JsonFlag = False) -> None:
+    """Where each concept stands, by the ledger, whose chain is checked. Exit code 1 if it does not hold.
+
+    Example: seedbank status
+    """
+    from seedbank.release.publish import pinned_entries
+    from seedbank.status import status as read_status
+
+    bank = open_bank()
+    length, found = bank.ledger.verify(pinned_entries(bank)), read_status(bank)
+    if json:
+        print_json({"entries": length, "concepts": [asdict(item) for item in found]})
+        return
+    rows = [(item.concept, item.stage, item.since, item.detail, item.next_step) for item in found]
+    if rows:
+        console().print(table("Concepts", ("concept", "stage", "since", "detail", "next"), rows))
+    else:
+        console().print("nothing has happened yet; next: seedbank intake FOLDER")
+    console().print(f"ledger: {length} entries, the chain holds")
+
+
+def trace(
+    digest: Annotated[
+        str, typer.Argument(help="A digest, or its first 8 or more digits: of a photo, seed, image, trial, release …")
+    ],
+    json: JsonFlag = False,
+) -> None:
+    """What a digest is, what it came from and what it went into.
+
+    Example: seedbank trace 3f2a9c1b
+    """
+    from seedbank.trace import trace as find
+
+    found = find(open_bank(), digest)
+    if json:
+        fields = {"node": asdict(found.node), "events": [entry.model_dump(mode="json") for entry in found.events]}
+        print_json(
+            fields | {name: [asdict(node) for node in getattr(found, name)] for name in ("came_from", "went_into")}
+        )
+    else:
+        _print_trace(found)
+
+
+def keys(json: JsonFlag = False) -> None:
+    """Make the signing keys where they are missing, and say where they are and which they are.
+
+    Example: seedbank keys
+    """
+    from seedbank.settings import Settings
+    from seedbank.signing import ensure_keys
+
+    folder = Settings.from_env().keys
+    signers = ensure_keys(folder)
+    if json:
+        print_json(
+            {name: {"public": str(folder / f"{name}.pub"), "id": signer.public.id} for name, signer in signers.items()}
+        )
+        return
+    for name, signer in signers.items():
+        console().print(f"{name}: key {signer.public.id[:12]}, public half in {folder / f'{name}.pub'}")
+    console().print(
+        "keep the .key files to yourself and a backup of them elsewhere; give the .pub files to whoever verifies"
+    )
+
+
+def _read(release: str) -> Files:
+    """The files of a release: those of a folder, or of the newest release of a concept."""
+    from seedbank.release import latest_release
+    from seedbank.release.verify import read_folder, read_stored
+
+    if Path(release).is_dir() or "/" in release:
+        return read_folder(Path(release))
+    bank = open_bank()
+    return read_stored(bank, latest_release(bank, release))
+
+
+def _print_dossier(bank: Bank, dossier: Dossier, answers: dict[int, Decision | None]) -> None:
+    out = console()
+    out.print(
+        f"dossier {dossier.digest} of {dossier.concept}, asked for by {', '.join(dossier.requested_by)}", markup=False
+    )
+    rows = [
+        (
+            item.seed[:12],
+            f"{item.scores.guard:.3f}",
+            f"{item.scores.semantic:.3f}",
+            f"{item.scores.appearance:.3f}",
+            item.verdict,
+        )
+        for item in dossier.candidates
+    ]
+    out.print(table("Candidates", ("seed", "guard", "semantic", "appearance", "verdict"), rows))
+    for flag in dossier.flags:
+        out.print(f"note: {flag}", markup=False)
+    out.print(f"contact sheet: {bank.store.url}/{dossier.sheet}")
+    for seat, answer in answers.items():
+        out.print(_sentence(answer) if answer else f"seat {seat}: not answered yet", markup=False)
+    out.print("answers are given in Airflow, dag release_review")
+
+
+def _sentence(decision: Decision) -> str:
+    script = ", by script" if decision.scripted else ""
+    return f"seat {decision.seat}: {decision.name} ({decision.reviewer}{script}) said {decision.verdict}: {decision.reason}"
+
+
+def _print_trace(found: Trace) -> None:
+    out = console()
+    out.print(f"{found.node.kind} {found.node.digest}: {found.node.label}", markup=False)
+    if found.node.key:
+        out.print(f"  {found.node.key}", markup=False)
+    for title, nodes in (("Came from", found.came_from), ("Went into", found.went_into)):
+        out.print(
+            table(title, ("what", "digest", "which"), [_row(node) for node in nodes]) if nodes else f"{title}: nothing"
+        )
+    for entry in found.events:
+        out.print(f"{entry.time}  {entry.event}  by {entry.actor}  (ledger {entry.number})", markup=False)
+
+
+def _row(node: Node) -> tuple[Any, ...]:
+    return node.kind, node.digest[:16], node.label

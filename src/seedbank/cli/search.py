@@ -1,0 +1,204 @@
+"""``seedbank scan``, ``diagnose`` and ``optimise``: does the model need help, can seeds give it, and the search itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
+from seedbank.errors import RefusedError, Unreachable, UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from seedbank.bank import Bank
+    from seedbank.concepts import Concept
+    from seedbank.evaluation.scan import Scan
+    from seedbank.search import Report
+    from seedbank.trials import Trial
+
+STAGES = {"load": "loading models", "explore": "plain seeds", "optimise": "gradient steps", "draw": "final pictures"}
+SeedCount = Annotated[int, typer.Option("--seeds", "-n", min=1, help="How many plain seeds to draw.")]
+
+
+def optimise(
+    concept: Annotated[str, typer.Argument(help="Name of a concept file.")],
+    preset: Annotated[str | None, typer.Option(help="balanced or seedselect_v1; default the concept's own.")] = None,
+    requested_by: Annotated[str | None, typer.Option(help="Id of who asks for it; default the actor.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Search for seeds that make the model draw CONCEPT, guided by its latest reference set.
+
+    Interrupted, it goes on where it was; asked again, it shows what it found.
+
+    Example: seedbank optimise wingnut --preset balanced
+    """
+    from seedbank.references.validation import latest_reference_set
+    from seedbank.search import run_trial
+
+    _share_cores()
+    bank = open_bank()
+    asked = _with_preset(bank.concept(concept), preset)
+    askers = tuple(sorted({asked.owner, requested_by or bank.settings.actor}))
+    with _bars() as report:
+        trial = run_trial(bank, asked, latest_reference_set(bank, concept), requested_by=askers, progress=report)
+    if json:
+        print_json(trial.model_dump(mode="json"))
+    else:
+        _print_trial(trial)
+    if not any(candidate.accepted for candidate in trial.candidates):
+        raise RefusedError(
+            f"the guard accepted none of {len(trial.candidates)} candidates of {concept!r}; "
+            "add reference photos, raise policy.selection.candidates, or see `seedbank diagnose`"
+        )
+
+
+def scan(
+    concepts: Annotated[list[str] | None, typer.Argument(help="Names of concepts; default all.")] = None,
+    seeds: SeedCount = 64,
+    json: JsonFlag = False,
+) -> None:
+    """Draw plain seeds of each concept and tell how often they are right: which concepts does the model fail on?
+
+    Judged by the guard where there is a reference set, and by the auditor where it knows the concept.
+
+    Example: seedbank scan wingnut impeller
+    """
+    bank = open_bank()
+    names = concepts or sorted(bank.concepts())
+    scans = [_scan(bank, bank.concept(name), seeds) for name in names]
+    if json:
+        print_json([asdict(found) for found in scans])
+    else:
+        _print_scans(scans)
+
+
+def diagnose(
+    concept: Annotated[str, typer.Argument(help="Name of a concept with a reference set.")],
+    seeds: SeedCount = 64,
+    json: JsonFlag = False,
+) -> None:
+    """Say whether seeds will do for CONCEPT, whether more search is needed, or whether no seed of the model draws it.
+
+    Example: seedbank diagnose wingnut
+    """
+    from seedbank.references.validation import latest_reference_set
+    from seedbank.search import ADVICE
+
+    bank = open_bank()
+    asked = bank.concept(concept)
+    latest_reference_set(bank, concept)  # says what to do when there is none
+    found = _scan(bank, asked, seeds)
+    if json:
+        print_json(asdict(found))
+    else:
+        _print_scans([found])
+    if found.guard and found.guard.reach == "no":
+        raise Unreachable(f"no seed of this model draws {concept!r}: {ADVICE}")
+    if not json and found.guard:
+        console().print(_FINDINGS[found.guard.reach].format(concept=concept))
+
+
+_FINDINGS = {
+    "yes": "Some plain seeds are acceptable already; `seedbank optimise {concept}` finds more and better ones.",
+    "more search": "No plain seed is acceptable, but some come near; `seedbank optimise {concept}` may take them there.",
+}
+
+
+def _share_cores() -> None:
+    """Let waiting threads sleep: spinning ones starve whatever else runs here, and each other, by factors. Read when torch loads."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def _with_preset(concept: Concept, preset: str | None) -> Concept:
+    from seedbank.selection.recipes import PRESETS
+
+    if preset is None:
+        return concept
+    if preset not in PRESETS:
+        raise UsageError(f"expected --preset {' or '.join(PRESETS)}, got {preset!r}")
+    return concept.model_copy(update={"preset": preset})
+
+
+def _scan(bank: Bank, concept: Concept, seeds: int) -> Scan:
+    _share_cores()
+    from seedbank.evaluation.scan import scan_concept
+
+    with _bars() as report:
+        return scan_concept(
+            concept,
+            _photos(bank, concept.name),
+            seeds=seeds,
+            progress=lambda done, total: report(concept.name, done, total),
+        )
+
+
+def _photos(bank: Bank, concept: str) -> list[Image.Image]:
+    """The photos of the latest reference set; none where there is no set yet."""
+    from seedbank.references.validation import latest_reference_set
+    from seedbank.search import reference_images
+
+    try:
+        return reference_images(bank, latest_reference_set(bank, concept))
+    except (RefusedError, UsageError):
+        return []
+
+
+@contextmanager
+def _bars() -> Iterator[Report]:
+    """One bar for each stage, on standard error so that standard output stays for the answer."""
+    columns = (TextColumn("{task.description:>15}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(STAGES.get(stage, stage), total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield report
+
+
+def _print_trial(trial: Trial) -> None:
+    rows = [
+        (
+            candidate.seed[:12],
+            "yes" if candidate.accepted else "no",
+            f"{candidate.scores.guard:.3f}",
+            f"{candidate.scores.semantic:.3f}",
+            f"{candidate.scores.cosine_to_start:.2f}",
+            candidate.verdict,
+        )
+        for candidate in trial.candidates
+    ]
+    out = console()
+    out.print(
+        table(f"{trial.concept}: trial {trial.key[:12]}", ("seed", "accepted", "guard", "loss", "cosine", "why"), rows)
+    )
+    accepted = sum(candidate.accepted for candidate in trial.candidates)
+    out.print(
+        f"{accepted} of {len(trial.candidates)} accepted; plain pool of {trial.pool.size}: best {trial.pool.guard_max:.3f}, "
+        f"mean {trial.pool.guard_mean:.3f}; {trial.receipt.network_evaluations} network evaluations"
+    )
+
+
+def _print_scans(scans: list[Scan]) -> None:
+    rows = [
+        (
+            found.concept,
+            found.seeds,
+            f"{found.guard.accepted / found.seeds:.0%}" if found.guard else "no reference set",
+            f"{found.guard.best:.3f} / {found.guard.threshold:.3f}" if found.guard else "",
+            f"{found.auditor.rate:.0%}" if found.auditor else "not known to it",
+        )
+        for found in scans
+    ]
+    columns = ("concept", "plain seeds", "accepted by the guard", "best / needed", "right by the auditor")
+    console().print(table("plain seeds", columns, rows))

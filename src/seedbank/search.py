@@ -1,0 +1,373 @@
+"""The trial stage: one search for seeds of one concept against one reference set, kept in the store.
+
+A trial's key is the digest of everything that decides its outcome, so asking again finds it, and a killed search goes on from its last
+checkpoint. Its folder holds::
+
+    trials/<concept>/<key>/
+      trial.json                          the record, written last: when it is there, everything is
+      images/<sha256>.png                 plain pictures and candidates
+      seeds/<digest>.safetensors          their seeds, and the starts
+      traces/<start>.json                 every reading of one start's way
+      turning/<start>/<iteration>.png     its picture on the way, every few iterations
+      timing.json                         seconds; the only thing that differs between two runs
+      checkpoint.safetensors              how far a running search is; gone when it is done
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from seedbank import __version__
+from seedbank.errors import Unreachable, UsageError, VerificationError
+from seedbank.records import canonical_json, sha256
+from seedbank.trials import Candidate, Trial, trial_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL import Image
+
+    from seedbank.bank import Bank
+    from seedbank.concepts import Concept
+    from seedbank.models import Embedder, LoadedModel
+    from seedbank.references.reference import ReferenceSet
+    from seedbank.seeds import Seed
+    from seedbank.selection import Event, Find, Picture, Progress, Recipe, Selection
+
+CHECKPOINT_EVERY = 5
+"""Iterations between two checkpoints, and between two pictures of a seed turning."""
+
+Report = Callable[[str, int, int], None]
+"""Told the stage (``load``, ``explore``, ``optimise``, ``draw``), units done, and units in all."""
+
+
+def run_trial(
+    bank: Bank,
+    concept: Concept,
+    reference_set: ReferenceSet,
+    *,
+    requested_by: tuple[str, ...],
+    progress: Report | None = None,
+) -> Trial:
+    """Search for seeds of ``concept``, or return the trial that already did.
+
+    Args:
+        bank: where everything is kept.
+        concept: what to draw, with which model, preset and seed.
+        reference_set: the frozen photos that guide it.
+        requested_by: ids of everyone who asked for it; none of them may review it.
+        progress: told how far it is.
+
+    Raises:
+        Unreachable: no seed of this model draws the concept; the ledger has the numbers.
+        UsageError: the model or preset does not exist, or the reference set is another concept's.
+    """
+    if reference_set.concept != concept.name:
+        raise UsageError(
+            f"expected a reference set of {concept.name!r}, got one of {reference_set.concept!r}; validate {concept.name} first"
+        )
+    tell = progress or (lambda _stage, _done, _total: None)
+    tell("load", 0, 1)
+    inputs = load_inputs(concept, reference_set)
+    tell("load", 1, 1)
+    if bank.store.exists(f"{trial_folder(concept.name, inputs.key)}/trial.json"):
+        return load_trial(bank, concept.name, inputs.key)
+    _raise_if_known_unreachable(bank, concept.name, inputs.key)
+    requesters = _start(bank, inputs, requested_by)
+    selection = _select(bank, inputs, tell)
+    if selection.reachable == "no":
+        raise _unreachable(bank, inputs, selection)
+    return _finish(bank, inputs, selection, requesters)
+
+
+def load_trial(bank: Bank, concept: str, key: str) -> Trial:
+    """The trial of ``concept`` with ``key``.
+
+    Raises:
+        UsageError: there is none.
+        VerificationError: what is stored is not that trial.
+    """
+    try:
+        trial = Trial.from_bytes(bank.store.get(f"{trial_folder(concept, key)}/trial.json"))
+    except KeyError:
+        raise UsageError(
+            f"no trial {key} of {concept!r} in {bank.store.url}; run `seedbank optimise {concept}`"
+        ) from None
+    if (trial.concept, trial.key) != (concept, key):
+        raise VerificationError(
+            f"expected trial {key} of {concept!r}, got {trial.key} of {trial.concept!r}; it was moved"
+        )
+    return trial
+
+
+def latest_trial(bank: Bank, concept: str) -> Trial:
+    """The trial of ``concept`` that finished last, by the ledger; raises UsageError when there is none."""
+    finished = [entry.data["key"] for entry in bank.ledger.entries(concept=concept, event="trial.finished")]
+    if not finished:
+        raise UsageError(f"no finished trial of {concept!r}; run `seedbank optimise {concept}`")
+    return load_trial(bank, concept, finished[-1])
+
+
+@cache
+def code_version() -> str:
+    """The package's version and a digest of the code that searches, so that a change of it makes new trials."""
+    sources = sorted(path.name for path in files("seedbank.selection").iterdir() if path.name.endswith(".py"))
+    text = "".join(files("seedbank.selection").joinpath(name).read_text(encoding="utf-8") for name in sources)
+    return f"{__version__}+selection.{sha256(text.encode())[:12]}"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that decides what a trial finds."""
+
+    concept: Concept
+    reference_set: ReferenceSet
+    model: LoadedModel
+    encoder: Embedder
+    guard: Embedder
+    recipe: Recipe
+    code: str = field(default_factory=code_version)
+
+    @property
+    def key(self) -> str:
+        """Digest of all inputs."""
+        return sha256(
+            canonical_json(
+                {
+                    "trial": 1,
+                    "concept": self.concept.digest,
+                    "reference_set": self.reference_set.digest,
+                    "model": self.model.card.digest,
+                    "encoder": self.encoder.card.digest,
+                    "guard": self.guard.card.digest,
+                    "sampler": self.model.sampler.digest,
+                    "recipe": self.recipe.digest,
+                    "code": self.code,
+                }
+            )
+        )
+
+    @property
+    def folder(self) -> str:
+        """Key prefix of the trial."""
+        return trial_folder(self.concept.name, self.key)
+
+
+def load_inputs(concept: Concept, reference_set: ReferenceSet) -> Inputs:
+    """The models and the recipe that ``concept`` names."""
+    from seedbank.models import load_encoder, load_guard, load_pipeline
+    from seedbank.selection import preset
+
+    recipe = preset(concept.preset, starts=max(concept.policy.selection.candidates, concept.policy.selection.plain))
+    return Inputs(concept, reference_set, load_pipeline(concept.model), load_encoder(), load_guard(), recipe)
+
+
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """``[H, W, 3]`` as a PNG file without metadata; the same pixels always give the same bytes."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def pixel_digest(pixels: npt.NDArray[np.uint8]) -> str:
+    """SHA-256 of ``HxWx3`` and the raw RGB bytes: the same however the file is packed."""
+    return sha256(f"{'x'.join(map(str, pixels.shape))}".encode() + pixels.tobytes())
+
+
+def reference_images(bank: Bank, reference_set: ReferenceSet) -> list[Image.Image]:
+    """The photos of a set, upright and RGB, in its order."""
+    from seedbank.references.validation import working_image
+
+    return [working_image(bank, reference) for reference in reference_set.references]
+
+
+def _start(bank: Bank, inputs: Inputs, requested_by: tuple[str, ...]) -> tuple[str, ...]:
+    """Put the start on record; everyone who asked for this trial, now or before a crash, stays barred from reviewing it."""
+    entry = bank.record_once(
+        "trial.started",
+        concept=inputs.concept.name,
+        key=inputs.key,
+        preset=inputs.recipe.name,
+        reference_set=inputs.reference_set.digest,
+        requested_by=list(requested_by),
+    )
+    return tuple(sorted({*entry.data["requested_by"], *requested_by}))
+
+
+def _select(bank: Bank, inputs: Inputs, tell: Report) -> Selection:
+    from seedbank.selection import select
+
+    keeper = _Keeper(bank, inputs.folder, tell)
+    policy = inputs.concept.policy.selection
+    selection = select(
+        inputs.model.pipeline,
+        inputs.concept.prompt,
+        reference_images(bank, inputs.reference_set),
+        encoder=inputs.encoder,
+        guard=inputs.guard,
+        recipe=inputs.recipe,
+        starts=policy.candidates,
+        plain=policy.plain,
+        seed=inputs.concept.seed,
+        sampler=inputs.model.sampler,
+        observe=keeper,
+        resume=keeper.resume(),
+    )
+    bank.store.put(f"{inputs.folder}/timing.json", json.dumps(keeper.timing(), indent=2).encode())
+    return selection
+
+
+@dataclass
+class _Keeper:
+    """Watches a selection: keeps checkpoints and turning pictures, measures time, passes progress on."""
+
+    bank: Bank
+    folder: str
+    tell: Report
+    seconds: dict[str, float] = field(default_factory=dict)
+    resumed: bool = False
+    _last: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, event: Event) -> None:
+        """Take note of one event."""
+        now = time.perf_counter()
+        self.seconds[event.stage] = self.seconds.get(event.stage, 0.0) + now - self._last
+        self._last = now
+        self.tell(event.stage, event.done, event.total)
+        if event.stage == "explore" or event.done % CHECKPOINT_EVERY == 0 or event.done == event.total:
+            self._keep_pictures(event)
+            if event.progress:
+                self.bank.store.put(self._checkpoint, event.progress.to_bytes())
+
+    def resume(self) -> Progress | None:
+        """The checkpoint of an earlier, interrupted run."""
+        from seedbank.selection import Progress
+
+        try:
+            found = Progress.from_bytes(self.bank.store.get(self._checkpoint))
+        except KeyError:
+            return None
+        self.resumed = True
+        return found
+
+    def timing(self) -> dict[str, Any]:
+        """Seconds of this process, by stage."""
+        rounded = {stage: round(value, 3) for stage, value in self.seconds.items()}
+        return {"seconds": rounded, "total": round(sum(self.seconds.values()), 3), "resumed": self.resumed}
+
+    def _keep_pictures(self, event: Event) -> None:
+        for seed, pixels in (event.images or {}).items():
+            self.bank.store.put(f"{self.folder}/turning/{seed.digest}/{event.latest}.png", png(pixels))
+
+    @property
+    def _checkpoint(self) -> str:
+        return f"{self.folder}/checkpoint.safetensors"
+
+
+def _finish(bank: Bank, inputs: Inputs, selection: Selection, requested_by: tuple[str, ...]) -> Trial:
+    """Write blobs first, then the record that names them, then the ledger."""
+    plain = tuple(_keep(bank, inputs.folder, picture, picture.seed) for picture in selection.plain)
+    candidates = tuple(_keep(bank, inputs.folder, find.picture, find.start) for find in selection.finds)
+    for find in selection.finds:
+        bank.store.put(f"{inputs.folder}/traces/{find.start.digest}.json", _trace(find))
+    trial = Trial(
+        key=inputs.key,
+        concept=inputs.concept.name,
+        concept_digest=inputs.concept.digest,
+        reference_set=inputs.reference_set.digest,
+        prompt=inputs.concept.prompt,
+        model=inputs.model.card,
+        encoder=inputs.encoder.card,
+        guard=inputs.guard.card,
+        sampler=selection.sampler,
+        recipe=selection.recipe.to_dict(),
+        code_version=inputs.code,
+        requested_by=requested_by,
+        pool=selection.pool,
+        plain=plain,
+        candidates=candidates,
+        receipt=selection.receipt,
+        reachable=selection.reachable,
+    )
+    bank.store.put_new(f"{inputs.folder}/trial.json", trial.to_bytes())
+    trial = load_trial(bank, trial.concept, trial.key)  # another process may have been first
+    bank.record_once(
+        "trial.finished",
+        concept=trial.concept,
+        key=trial.key,
+        trial=trial.digest,
+        reference_set=trial.reference_set,
+        candidates=len(trial.candidates),
+        accepted=sum(candidate.accepted for candidate in trial.candidates),
+    )
+    bank.store.delete(f"{inputs.folder}/checkpoint.safetensors")
+    return trial
+
+
+def _keep(bank: Bank, folder: str, picture: Picture, start: Seed) -> Candidate:
+    """Store a picture, its seed and the seed it came from; return the record of it."""
+    data = png(picture.pixels)
+    image = sha256(data)
+    bank.store.put(f"{folder}/images/{image}.png", data)
+    for seed in {picture.seed, start}:
+        bank.store.put(f"{folder}/seeds/{seed.digest}.safetensors", seed.to_safetensors())
+    return Candidate(
+        seed=picture.seed.digest,
+        start=start.digest,
+        image=image,
+        pixels=pixel_digest(picture.pixels),
+        scores=picture.scores,
+        accepted=picture.accepted,
+        verdict=picture.verdict,
+    )
+
+
+def _trace(find: Find) -> bytes:
+    return canonical_json(
+        {
+            "start": find.start.digest,
+            "steps": [asdict(reading) for reading in find.trace],
+            "stopped_by": find.stopped_by,
+            "kept": find.kept,
+        }
+    )
+
+
+ADVICE = "try few-shot fine-tuning (LoRA), an image-conditioned adapter (IP-Adapter), another prompt or another model"
+
+
+def _unreachable(bank: Bank, inputs: Inputs, selection: Selection) -> Unreachable:
+    pool = selection.pool
+    entry = bank.record_once(
+        "trial.unreachable",
+        concept=inputs.concept.name,
+        key=inputs.key,
+        seeds=pool.size,
+        best=pool.guard_max,
+        mean=pool.guard_mean,
+        needed=selection.threshold,
+        advice=ADVICE,
+    )
+    return _refusal(inputs.concept.name, entry.data)
+
+
+def _raise_if_known_unreachable(bank: Bank, concept: str, key: str) -> None:
+    for entry in bank.ledger.entries(concept=concept, event="trial.unreachable"):
+        if entry.data["key"] == key:
+            raise _refusal(concept, entry.data)
+
+
+def _refusal(concept: str, numbers: dict[str, Any]) -> Unreachable:
+    return Unreachable(
+        f"no seed of this model draws {concept!r}: the best of {numbers['seeds']} plain seeds is {numbers['best']:.2f} near the "
+        f"references, {numbers['needed']:.2f} is needed and the mean is {numbers['mean']:.2f}; {numbers['advice']}"
+    )

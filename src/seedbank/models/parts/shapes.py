@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
+from itertools import pairwise
 from math import pi
 
 import numpy as np
@@ -22,6 +23,7 @@ Shape = Callable[[Points], Distances]
 
 
 def disc(radius: float) -> Shape:
+    """A disc about the origin."""
     return lambda z: (np.abs(z) - radius).astype(np.float32)
 
 
@@ -31,7 +33,7 @@ def box(half_width: float, half_height: float, corner: float = 0.0) -> Shape:
     def distance(z: Points) -> Distances:
         x, y = np.abs(z.real) - (half_width - corner), np.abs(z.imag) - (half_height - corner)
         outside = np.hypot(np.maximum(x, 0), np.maximum(y, 0))
-        return (outside + np.minimum(np.maximum(x, y), 0) - corner).astype(np.float32)
+        return np.asarray(outside + np.minimum(np.maximum(x, y), 0) - corner, np.float32)
 
     return distance
 
@@ -44,14 +46,14 @@ def stroke(start: complex, end: complex, radius: float, end_radius: float | None
     def distance(z: Points) -> Distances:
         offset = z - start
         t = np.clip((offset * np.conj(along)).real / abs(along) ** 2, 0, 1)
-        return (np.abs(offset - t * along) - (radius + taper * t)).astype(np.float32)
+        return np.asarray(np.abs(offset - t * along) - (radius + taper * t), np.float32)
 
     return distance
 
 
 def path(points: list[complex], radius: float) -> Shape:
     """A bent line through `points` with round joints."""
-    return union(*(stroke(a, b, radius) for a, b in zip(points, points[1:], strict=False)))
+    return union(*(stroke(a, b, radius) for a, b in pairwise(points)))
 
 
 def polygon(corners: list[complex], rounding: float = 0.0) -> Shape:
@@ -78,11 +80,13 @@ def regular(sides: int, radius: float, rounding: float = 0.0) -> Shape:
 
 
 def star(points: int, outer: float, inner: float, rounding: float = 0.0) -> Shape:
+    """A star whose tips lie on `outer` and whose notches lie on `inner`."""
     radii = [outer - rounding, inner - rounding] * points
     return polygon([r * np.exp(1j * pi * k / points) for k, r in enumerate(radii)], rounding)
 
 
 def ring(outer: float, inner: float) -> Shape:
+    """A disc with a round hole."""
     return cut(disc(outer), disc(inner))
 
 
@@ -91,7 +95,7 @@ def arc(radius: float, half_angle: float, thickness: float) -> Shape:
     tip = radius * np.exp(1j * half_angle)
 
     def distance(z: Points) -> Distances:
-        z = z.real + 1j * np.abs(z.imag)
+        z = (z.real + 1j * np.abs(z.imag)).astype(np.complex64)
         on_bow = np.angle(z) < half_angle
         return (np.where(on_bow, np.abs(np.abs(z) - radius), np.abs(z - tip)) - thickness).astype(np.float32)
 
@@ -99,10 +103,12 @@ def arc(radius: float, half_angle: float, thickness: float) -> Shape:
 
 
 def union(*shapes: Shape) -> Shape:
+    """All points of any of the shapes."""
     return lambda z: reduce(np.minimum, (shape(z) for shape in shapes))
 
 
 def cut(shape: Shape, *holes: Shape) -> Shape:
+    """A shape without the holes."""
     return lambda z: reduce(np.maximum, (-hole(z) for hole in holes), shape(z))
 
 
@@ -112,16 +118,18 @@ def blend(a: Shape, b: Shape, radius: float) -> Shape:
     def distance(z: Points) -> Distances:
         da, db = a(z), b(z)
         h = np.maximum(radius - np.abs(da - db), 0) / radius
-        return (np.minimum(da, db) - h * h * radius / 4).astype(np.float32)
+        return np.asarray(np.minimum(da, db) - h * h * radius / 4, np.float32)
 
     return distance
 
 
 def move(shape: Shape, offset: complex) -> Shape:
+    """The shape with its origin at `offset`."""
     return lambda z: shape(z - offset)
 
 
 def turn(shape: Shape, angle: float) -> Shape:
+    """The shape turned about the origin, from +x towards +y."""
     back = np.complex64(np.exp(-1j * angle))
     return lambda z: shape(z * back)
 

@@ -1,1 +1,22 @@
-"""Seed selection on any diffusers pipeline; knows nothing of storage, MLflow or Airflow."""
+"""Seed selection: find the initial noise that makes an unchanged diffusion model draw what a few photos show.
+
+Import :func:`select` and the presets; everything else is there to be replaced. Nothing here knows of storage, MLflow or Airflow.
+"""
+
+from seedbank.selection.progress import Progress
+from seedbank.selection.recipes import BALANCED, PRESETS, SEEDSELECT_V1, Recipe, preset
+from seedbank.selection.select import Event, Find, Picture, Selection, select
+
+__all__ = [
+    "BALANCED",
+    "PRESETS",
+    "SEEDSELECT_V1",
+    "Event",
+    "Find",
+    "Picture",
+    "Progress",
+    "Recipe",
+    "Selection",
+    "preset",
+    "select",
+]

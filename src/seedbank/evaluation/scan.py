@@ -1,0 +1,100 @@
+"""How well plain seeds draw a concept: the question before any search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from seedbank.evaluation.auditor import Pixels, Success, audit, label_of, success
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from seedbank.concepts import Concept
+    from seedbank.models import Auditor
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Near:
+    """What the guard says of the plain pictures: their nearness to the reference photos."""
+
+    accepted: int
+    best: float
+    mean: float
+    threshold: float
+    """Nearness that is acceptable."""
+    reach: Literal["yes", "more search", "no"]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What plain seeds of a concept make: by the guard where there are photos, by the auditor where it knows the concept."""
+
+    concept: str
+    seeds: int
+    guard: Near | None
+    auditor: Success | None
+
+
+def scan_concept(
+    concept: Concept,
+    photos: Sequence[Image.Image] = (),
+    *,
+    seeds: int = 64,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Scan:
+    """Draw the concept's first ``seeds`` plain seeds and judge the pictures."""
+    from seedbank.models import load_auditor
+
+    pictures = plain_pictures(concept, seeds, progress)
+    near = _near(concept, photos, pictures) if photos else None
+    return Scan(concept.name, seeds, near, _audited(load_auditor(), concept.name, pictures))
+
+
+def plain_pictures(concept: Concept, count: int, progress: Callable[[int, int], None]) -> list[Pixels]:
+    """The pictures ``[H, W, 3]`` of the concept's first plain seeds, drawn in batches."""
+    import torch
+
+    from seedbank.models import load_pipeline
+    from seedbank.selection.draws import draws
+    from seedbank.selection.sampler import make_sampler, to_pixels
+
+    model = load_pipeline(concept.model)
+    sampler = make_sampler(model.pipeline, concept.prompt, model.sampler)
+    pictures: list[Pixels] = []
+    for first in range(0, count, BATCH):
+        noise = draws(concept.seed, range(first, min(first + BATCH, count)), sampler.noise_shape)
+        with torch.no_grad():
+            pictures += to_pixels(sampler.family.decode(sampler.run(noise.to(sampler.family.device))))
+        progress(len(pictures), count)
+    return pictures
+
+
+def _near(concept: Concept, photos: Sequence[Image.Image], pictures: Sequence[Pixels]) -> Near:
+    """The guard is made exactly as a search would make it."""
+    from seedbank.models import load_guard, load_pipeline
+    from seedbank.selection import preset
+    from seedbank.selection.families import adapt
+    from seedbank.selection.guard import make_guard
+    from seedbank.selection.reach import reach
+    from seedbank.selection.sampler import from_pixels
+    from seedbank.selection.targets import stack_images, through_codec
+
+    height, width, _ = pictures[0].shape
+    references = stack_images(photos, height, width)
+    seen = through_codec(references, adapt(load_pipeline(concept.model).pipeline))
+    guard = make_guard(references, load_guard(), seen=seen, slack=preset(concept.preset, starts=1).guard_slack)
+    near = guard.similarity(from_pixels(np.stack(pictures))).numpy()
+    best = float(near.max())
+    accepted = int((near >= guard.threshold).sum())
+    return Near(accepted, best, float(near.mean()), guard.threshold, reach(best, guard))
+
+
+def _audited(auditor: Auditor, concept: str, pictures: Sequence[Pixels]) -> Success | None:
+    label = label_of(auditor, concept)
+    return None if label is None else success(audit(auditor, pictures, label))

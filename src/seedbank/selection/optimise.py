@@ -1,0 +1,146 @@
+"""Exploitation: gradient steps on several starts at once, each ending by its own rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from seedbank.selection import sphere
+from seedbank.selection.gradients import Mode, Slope, slope
+from seedbank.selection.guard import Guard
+from seedbank.selection.objective import Evaluation, Objective
+from seedbank.selection.recipes import Recipe
+from seedbank.selection.rules import Limits, Reading, best_reading, stop_reason
+from seedbank.selection.sampler import Sampler
+from seedbank.selection.updates import Memory, first_memory, move
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How far M starts have come; everything that is needed to go on.
+
+    Attributes:
+        starts: their indices in the pool.
+        noise: ``[M, C, h, w]``, where each is now.
+        best: ``[M, C, h, w]``, the iterate to keep of each.
+        memory: of the update, ``[M, …]`` each.
+        traces: the readings of each so far.
+        stopped_by: why each is finished; empty while it is not.
+    """
+
+    starts: tuple[int, ...]
+    noise: Tensor
+    best: Tensor
+    memory: Memory
+    traces: tuple[tuple[Reading, ...], ...]
+    stopped_by: tuple[str, ...]
+
+    @property
+    def active(self) -> list[int]:
+        """Positions of the starts that are not finished."""
+        return [position for position, reason in enumerate(self.stopped_by) if not reason]
+
+    @property
+    def iteration(self) -> int:
+        """How many steps the active starts have made."""
+        return max(len(trace) for trace in self.traces)
+
+
+def begin(starts: tuple[int, ...], noise: Tensor, recipe: Recipe) -> Ways:
+    """M starts before their first evaluation."""
+    empty = tuple(() for _ in starts)
+    return Ways(starts, noise, noise.clone(), first_memory(recipe.update, noise), empty, tuple("" for _ in starts))
+
+
+@dataclass(frozen=True)
+class Climb:
+    """The loop: everything that does not change from one iteration to the next."""
+
+    sampler: Sampler
+    objective: Objective
+    guard: Guard
+    recipe: Recipe
+    limits: Limits
+    origin: Tensor
+    """``[M, C, h, w]``, the starts themselves."""
+
+    def run(self, ways: Ways, observe: Callable[[Ways, list[int], Tensor, int], None]) -> Ways:
+        """Iterate until every start is finished.
+
+        ``observe`` is told, after each iteration: how far all are, the positions evaluated in it, their images, and its cost.
+        """
+        while active := ways.active:
+            ways, images, cost = self.iterate(ways, active)
+            observe(ways, active, images, cost)
+        return ways
+
+    def iterate(self, ways: Ways, active: list[int]) -> tuple[Ways, Tensor, int]:
+        """Evaluate the active starts, judge them, and move those that go on."""
+        iteration = ways.iteration
+        noise = ways.noise[active]
+        found, gradient, cost = self._evaluate(noise, final=iteration >= self.recipe.iterations)
+        readings = self._read(noise, self.origin[active], found, gradient, iteration)
+        traces, stopped, best = list(ways.traces), list(ways.stopped_by), ways.best.clone()
+        for row, position in enumerate(active):
+            traces[position] = (*traces[position], readings[row])
+            stopped[position] = stop_reason(traces[position], self.recipe, self.limits)
+            if self._keeps(traces[position]):
+                best[position] = noise[row]
+        moved, memory = self._move(ways, active, stopped, gradient, iteration)
+        return Ways(ways.starts, moved, best, memory, tuple(traces), tuple(stopped)), found.images, cost
+
+    def _evaluate(self, noise: Tensor, *, final: bool) -> tuple[Evaluation, Tensor | None, int]:
+        if final:
+            return self.objective.score(self.sampler.run(noise)), None, self.sampler.cost(len(noise))
+        found: Slope = slope(
+            self.sampler, noise, self.objective.evaluate, Mode.parse(self.recipe.gradient), trail=self.recipe.trail
+        )
+        return found.evaluation, found.gradient, found.network_evaluations
+
+    def _read(
+        self, noise: Tensor, origin: Tensor, found: Evaluation, gradient: Tensor | None, iteration: int
+    ) -> list[Reading]:
+        judged = iteration % self.recipe.guard_every == 0 or iteration >= self.recipe.iterations
+        guards = self.guard.similarity(found.images).tolist() if judged else [None] * len(noise)
+        steepness = None if gradient is None else sphere.norm(sphere.tangent(gradient, noise)).flatten().tolist()
+        columns = (
+            found.objective.tolist(),
+            found.terms["semantic"].tolist(),
+            found.terms["appearance"].tolist(),
+            guards,
+            sphere.cosine(noise, origin).tolist(),
+            sphere.norm_score(noise).tolist(),
+            sphere.whiteness(noise).tolist(),
+            [None] * len(noise) if steepness is None else steepness,
+        )
+        return [Reading(iteration, *row) for row in zip(*columns, strict=True)]
+
+    def _keeps(self, trace: tuple[Reading, ...]) -> bool:
+        """Whether the newest iterate is the one to keep."""
+        return self.recipe.keep == "last" or best_reading(trace, self.limits.threshold) is trace[-1]
+
+    def _move(
+        self, ways: Ways, active: list[int], stopped: list[str], gradient: Tensor | None, iteration: int
+    ) -> tuple[Tensor, Memory]:
+        going = [row for row, position in enumerate(active) if not stopped[position]]
+        if gradient is None or not going:
+            return ways.noise, ways.memory
+        positions = [active[row] for row in going]
+        memory = {name: values[positions] for name, values in ways.memory.items()}
+        stepped, remembered = move(
+            self.recipe.update, ways.noise[positions], self.origin[positions], gradient[going], memory, iteration,
+            self.recipe.iterations,
+        )  # fmt: skip
+        noise = ways.noise.clone()
+        noise[positions] = stepped
+        kept = {name: values.clone() for name, values in ways.memory.items()}
+        for name, values in remembered.items():
+            kept[name][positions] = values
+        return noise, kept
+
+
+def kept_reading(trace: tuple[Reading, ...], recipe: Recipe, threshold: float) -> Reading:
+    """The reading of the iterate that was kept."""
+    return trace[-1] if recipe.keep == "last" else best_reading(trace, threshold)

@@ -1,0 +1,145 @@
+"""Recipes: every choice of a search as one frozen value, and the presets people name."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from seedbank.errors import UsageError
+from seedbank.records import canonical_json, sha256
+from seedbank.selection.gradients import Mode
+
+
+@dataclass(frozen=True)
+class Explore:
+    """Plain seeds first: a gradient cannot find another hill."""
+
+    size: int = 64
+    """How many plain seeds are drawn; at least as many as starts are optimised."""
+    batch: int = 32
+    """How many at once."""
+    shortlist: float = 2.0
+    """Starts are chosen for being unlike each other among the best ``shortlist`` times as many; 1 takes the best alone."""
+    ranked: bool = True
+    """False takes the first seeds drawn, whatever they score."""
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """Steps along the shell of white noise.
+
+    ``step`` is the angle of the first step in radians, ``final_step`` of the last, on a cosine between. ``momentum`` averages unit
+    gradients. ``cosine_floor`` is the trust region: how far from the start a seed may go.
+    """
+
+    step: float = 0.06
+    final_step: float = 0.006
+    momentum: float = 0.8
+    cosine_floor: float = 0.8
+    kind: Literal["tangent"] = "tangent"
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW (Loshchilov & Hutter, arXiv 1711.05101) on the noise itself, its rate divided by ``drop`` once at iteration ``drop_at``."""
+
+    rate: float = 0.1
+    drop: float = 10.0
+    drop_at: int = 3
+    decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    kind: Literal["adamw"] = "adamw"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a start is finished before its iterations are spent. Zero switches a rule off."""
+
+    stale: int = 8
+    """Iterations without the objective improving by ``improvement`` (relative)."""
+    improvement: float = 0.005
+    hacked: int = 4
+    """Guard readings in a row below the best so far by the pool's deviation: the objective is being fooled."""
+    cornered: int = 5
+    """Iterations in a row at the edge of the trust region."""
+    near_enough: bool = False
+    """Stop when the image is as near the references as they are to each other, and the guard agrees. Saves time, costs quality."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to search.
+
+    Attributes:
+        name: the preset's name.
+        gradient: a mode of :mod:`seedbank.selection.gradients`.
+        iterations: gradient steps at most.
+        objective: ``soft_nearest`` (semantic and coarse appearance) or ``paper`` (SeedSelect's released losses).
+        appearance: weight of the appearance term.
+        match_codec: references pass through the image codec before they are embedded.
+        keep: ``best`` of what the guard accepts, or the ``last`` iterate.
+        guard_every: iterations between two guard readings.
+        guard_slack: see :func:`seedbank.selection.guard.make_guard`.
+    """
+
+    name: str
+    explore: Explore = field(default_factory=Explore)
+    update: Tangent | AdamW = field(default_factory=Tangent)
+    stop: Stop = field(default_factory=Stop)
+    gradient: str = "one_vjp@0.5"
+    iterations: int = 25
+    objective: Literal["soft_nearest", "paper"] = "soft_nearest"
+    appearance: float = 0.1
+    match_codec: bool = True
+    keep: Literal["best", "last"] = "best"
+    guard_every: int = 2
+    guard_slack: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.objective == "paper" and Mode.parse(self.gradient).kind == "one_vjp":
+            raise UsageError(
+                "expected gradient 'full' or 'last:k' for the paper's objective, which looks at the last three latents; got "
+                f"{self.gradient!r}, which only sees the final one"
+            )
+        if self.iterations < 1 or self.guard_every < 1 or self.explore.size < 1:
+            raise UsageError(f"expected at least one seed, one iteration and one guard reading in recipe {self.name!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a record."""
+        return asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON of :meth:`to_dict`."""
+        return sha256(canonical_json(self.to_dict()))
+
+    @property
+    def trail(self) -> int:
+        """How many of the last latents the objective looks at."""
+        return 3 if self.objective == "paper" else 1
+
+
+BALANCED = Recipe("balanced")
+SEEDSELECT_V1 = Recipe(
+    "seedselect_v1",
+    explore=Explore(size=8, batch=8, ranked=False),
+    update=AdamW(),
+    stop=Stop(stale=0, hacked=0, cornered=0),
+    gradient="full",
+    iterations=30,
+    objective="paper",
+    appearance=1.0,
+    match_codec=False,
+    keep="last",
+    guard_every=30,
+)
+PRESETS = {recipe.name: recipe for recipe in (BALANCED, SEEDSELECT_V1)}
+
+
+def preset(name: str, *, starts: int) -> Recipe:
+    """The preset called ``name``, exploring at least ``starts`` seeds; raises UsageError for an unknown one."""
+    if name not in PRESETS:
+        raise UsageError(f"expected a preset among {', '.join(PRESETS)}, got {name!r}")
+    recipe = PRESETS[name]
+    return replace(recipe, explore=replace(recipe.explore, size=max(recipe.explore.size, starts)))

@@ -1,0 +1,92 @@
+"""Pure rules over a start's trace: which iterate to keep and when to stop. No tensors, so they can be tested with written-down traces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seedbank.selection.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One iterate of one start, as it was evaluated."""
+
+    iteration: int
+    objective: float
+    semantic: float
+    appearance: float
+    guard: float | None
+    """None where the guard was not asked."""
+    cosine_to_start: float
+    norm_z: float
+    whiteness: float
+    gradient_norm: float | None
+    """Of the tangent part; None at the last iterate, which needs no gradient."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a trace is measured against, known before the first step.
+
+    Attributes:
+        threshold: nearness under the guard that is acceptable.
+        guard_deviation: standard deviation of the guard over the pool of plain seeds.
+        semantic_goal: mean leave-one-out semantic loss of the references.
+        cosine_floor: edge of the trust region; -1 for none.
+    """
+
+    threshold: float
+    guard_deviation: float
+    semantic_goal: float
+    cosine_floor: float = -1.0
+
+
+def best_reading(trace: Sequence[Reading], threshold: float) -> Reading:
+    """The iterate to keep: lowest objective among those the guard accepts, or else among those it finds no worse than the start.
+
+    The start itself always qualifies, so the result is never worse than the start under the guard.
+    """
+    judged = [reading for reading in trace if reading.guard is not None]
+    start = judged[0].guard or 0.0
+    no_worse = [reading for reading in judged if reading.guard is not None and reading.guard >= start]
+    accepted = [reading for reading in no_worse if reading.guard is not None and reading.guard >= threshold]
+    return min(accepted or no_worse, key=lambda reading: reading.objective)
+
+
+def stop_reason(trace: Sequence[Reading], recipe: Recipe, limits: Limits) -> str:
+    """Why this start is finished, in plain words; empty while it is not."""
+    rules, newest = recipe.stop, trace[-1]
+    if newest.gradient_norm is not None and not newest.gradient_norm < float("inf"):
+        return "the gradient is not a finite number"
+    if rules.near_enough and _near_enough(newest, limits):
+        return "as near the references as they are to each other, and the guard agrees"
+    if rules.hacked and _falling(trace, limits.guard_deviation, rules.hacked):
+        return "the guard falls while the objective improves"
+    if rules.cornered and _cornered(trace, limits.cosine_floor, rules.cornered):
+        return "at the edge of the trust region"
+    if rules.stale and _stale(trace, rules.stale, rules.improvement):
+        return "no more improvement"
+    return "all iterations spent" if newest.iteration >= recipe.iterations else ""
+
+
+def _near_enough(newest: Reading, limits: Limits) -> bool:
+    agreed = newest.guard is not None and newest.guard >= limits.threshold
+    return agreed and newest.semantic <= limits.semantic_goal
+
+
+def _falling(trace: Sequence[Reading], drop: float, times: int) -> bool:
+    guards = [reading.guard for reading in trace if reading.guard is not None]
+    return len(guards) > times and all(guard < max(guards) - drop for guard in guards[-times:])
+
+
+def _cornered(trace: Sequence[Reading], floor: float, times: int) -> bool:
+    return len(trace) > times and all(reading.cosine_to_start < floor + 1e-4 for reading in trace[-times:])
+
+
+def _stale(trace: Sequence[Reading], times: int, improvement: float) -> bool:
+    if len(trace) <= times:
+        return False
+    before = min(reading.objective for reading in trace[:-times])
+    lately = min(reading.objective for reading in trace[-times:])
+    return lately > before - improvement * abs(before)

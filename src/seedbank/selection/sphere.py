@@ -1,0 +1,74 @@
+"""White noise as a place to move in: steps along the shell, never off it, and tests of whether noise is still white.
+
+In d dimensions a Gaussian's norm is sqrt(d) give or take 0.71: seeds live on a thin shell, and a network that never saw anything else draws
+blurs and cartoons off it. Every function takes seeds ``[B, C, h, w]`` and works on each alone.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+
+def norm(seeds: Tensor) -> Tensor:
+    """Euclidean length of each seed, ``[B, 1, 1, 1]``."""
+    length: Tensor = torch.linalg.vector_norm(seeds, dim=(1, 2, 3), keepdim=True)
+    return length
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product of each pair, ``[B, 1, 1, 1]``."""
+    return (a * b).flatten(1).sum(1)[:, None, None, None]
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of the angle between each pair, ``[B]``."""
+    return (dot(a, b) / (norm(a) * norm(b))).flatten()
+
+
+def retract(seeds: Tensor, length: Tensor) -> Tensor:
+    """``seeds`` scaled to ``length``: back onto the shell, exactly."""
+    return seeds * (length / norm(seeds))
+
+
+def tangent(gradient: Tensor, seeds: Tensor) -> Tensor:
+    """The part of ``gradient`` along the shell: without its component towards or away from the origin."""
+    return gradient - seeds * (dot(gradient, seeds) / dot(seeds, seeds))
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """``vectors`` of length 1; zero stays zero."""
+    return vectors / norm(vectors).clamp_min(torch.finfo(vectors.dtype).tiny)
+
+
+def trust(seeds: Tensor, start: Tensor, cosine_floor: float) -> Tensor:
+    """``seeds``, or where they strayed further from ``start`` than ``cosine_floor`` allows, the nearest point of that cone.
+
+    Lengths are kept.
+    """
+    towards = unit(start)
+    across = unit(seeds - towards * dot(seeds, towards))
+    edge = norm(seeds) * (cosine_floor * towards + sqrt(1 - cosine_floor**2) * across)
+    return torch.where((cosine(seeds, start) < cosine_floor)[:, None, None, None], edge, seeds)
+
+
+def norm_score(seeds: Tensor) -> Tensor:
+    """How many standard deviations each seed's norm lies from a Gaussian's (chi with d degrees of freedom, d large), ``[B]``."""
+    d = seeds[0].numel()
+    return (norm(seeds).flatten() - sqrt(d - 0.5)) * sqrt(2)
+
+
+def whiteness(seeds: Tensor) -> Tensor:
+    """The largest absolute z-score of each seed under tests that white noise passes, ``[B]``.
+
+    Tested for each channel: mean, variance, and correlation with itself one place to the right and one place down.
+    """
+    places = seeds.shape[-1] * seeds.shape[-2]
+    mean = seeds.mean((2, 3)) * sqrt(places)
+    variance = (seeds.var((2, 3)) - 1) * sqrt((places - 1) / 2)
+    centred = seeds - seeds.mean((2, 3), keepdim=True)
+    right = (centred[..., 1:] * centred[..., :-1]).mean((2, 3)) * centred[..., 1:][0, 0].numel() ** 0.5
+    down = (centred[..., 1:, :] * centred[..., :-1, :]).mean((2, 3)) * centred[..., 1:, :][0, 0].numel() ** 0.5
+    return torch.stack([mean, variance, right, down]).abs().amax((0, 2))

@@ -1,0 +1,117 @@
+"""What the references ask for: their embeddings, their latents, and how near they are to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from seedbank.errors import UsageError
+from seedbank.selection.families import Family
+
+
+class Encoder(Protocol):
+    """Images to embeddings, differentiable: what :func:`seedbank.models.load_encoder` returns."""
+
+    @property
+    def size(self) -> int:
+        """Side in pixels of what the network sees."""
+
+    def __call__(self, images01: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` in 0..1 to ``[B, D]`` of length 1."""
+
+    def features(self, images01: Tensor) -> Tensor:
+        """The same before the length is taken out."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """K references in the spaces the objective works in.
+
+    Attributes:
+        prototypes: ``[K, D]``, each of length 1.
+        centroid: ``[D]`` of length 1.
+        latents: ``[K, C, h, w]``.
+    """
+
+    prototypes: Tensor
+    centroid: Tensor
+    latents: Tensor
+
+    def leave_one_out(self) -> Tensor:
+        """Nearness of each reference to the others, ``[K]``; a single reference is as near as can be (1)."""
+        return leave_one_out(self.prototypes)
+
+
+@torch.no_grad()
+def make_targets(references: Tensor, encoder: Encoder, family: Family, *, match_codec: bool = True) -> Targets:
+    """Targets from references ``[K, 3, H, W]`` in 0..1.
+
+    With ``match_codec`` the references go through the model's image codec once, so that embeddings of references and of generated
+    images do not differ by what the codec loses. Each embedding is normalised *before* averaging.
+    """
+    prototypes = encoder(through_codec(references, family) if match_codec else references)
+    return Targets(prototypes, F.normalize(prototypes.mean(0), dim=0), family.encode(references))
+
+
+@torch.no_grad()
+def through_codec(images01: Tensor, family: Family) -> Tensor:
+    """Images as the model's image codec gives them back: how a generated picture of the same thing would look."""
+    return family.decode(family.encode(images01)).clamp(0, 1)
+
+
+@torch.no_grad()
+def make_paper_targets(references: Tensor, encoder: Encoder, family: Family) -> Targets:
+    """Targets as in SeedSelect's released code: centroid of *un-normalised* features, latents sampled from the posterior, no codec."""
+    features = encoder.features(references)
+    latents = family.encode(references, torch.Generator(family.device).manual_seed(0))
+    return Targets(F.normalize(features, dim=-1), F.normalize(features.mean(0), dim=0), latents)
+
+
+def nearness(embeddings: Tensor, prototypes: Tensor, *, mix: float = 0.5, temperature: float = 0.05) -> Tensor:
+    """How near ``[B, D]`` is to the K prototypes, ``[B]``, at most 1: half the centroid's cosine, half a soft nearest prototype.
+
+    ``mix·f·c + (1 - mix)·T·log mean_j exp(f·p_j / T)``; with one prototype it is the cosine.
+    """
+    centroid = F.normalize(prototypes.mean(0), dim=0)
+    similarity = embeddings @ prototypes.T
+    nearest = temperature * ((similarity / temperature).logsumexp(1) - log(len(prototypes)))
+    return mix * embeddings @ centroid + (1 - mix) * nearest
+
+
+def leave_one_out(prototypes: Tensor) -> Tensor:
+    """:func:`nearness` of each prototype to all others, ``[K]``."""
+    count = len(prototypes)
+    if count == 1:
+        return prototypes.new_ones(1)
+    others = [torch.cat([prototypes[:j], prototypes[j + 1 :]]) for j in range(count)]
+    return torch.cat([nearness(prototypes[j : j + 1], rest) for j, rest in enumerate(others)])
+
+
+def stack_images(images: Sequence[Image.Image], height: int, width: int) -> Tensor:
+    """Photos of any size to ``[K, 3, height, width]`` in 0..1: upright, RGB, scaled to cover and cropped at the centre.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if not images:
+        raise UsageError("expected at least one reference photo, got none; add photos of the concept and validate them")
+    fitted = [ImageOps.fit(_rgb(image), (width, height), Image.Resampling.BICUBIC) for image in images]
+    pixels = np.stack([np.asarray(image, np.float32) for image in fitted]) / 255
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Upright and without alpha: what was transparent becomes white."""
+    upright = ImageOps.exif_transpose(image)
+    if not upright.has_transparency_data:
+        return upright.convert("RGB")
+    layered = upright.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")

@@ -1,0 +1,121 @@
+"""Pipelines and judges through their files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import ConvNextConfig, ConvNextForImageClassification
+
+from seedbank.errors import UsageError
+from seedbank.models import load_auditor, load_encoder, load_guard, load_pipeline
+from seedbank.models.judges import Preprocess
+
+SETTINGS = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.5, 0.5], "size": 16}
+
+
+@pytest.fixture(scope="module")
+def saved(build_pipeline: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline")
+    build_pipeline("v_prediction").save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def test_a_pipeline_comes_back_frozen_with_ddim_and_a_stable_card(saved: Path) -> None:
+    loaded, again = load_pipeline(str(saved)), load_pipeline(str(saved))
+    assert loaded.card == again.card
+    assert loaded.pipeline.scheduler.config.prediction_type == "v_prediction"
+    assert not any(weight.requires_grad for weight in loaded.pipeline.unet.parameters())
+    assert (loaded.sampler.num_inference_steps, loaded.sampler.guidance_scale, loaded.sampler.height) == (20, 7.5, 16)
+    assert loaded.sampler.dtype == "float32"
+
+
+def test_the_model_says_how_it_is_meant_to_be_sampled(saved: Path, tmp_path: Path) -> None:
+    side = _copy(saved, tmp_path)
+    (side / "seedbank.json").write_text('{"num_inference_steps": 9, "guidance_scale": 2.5, "height": 32, "width": 16}')
+    sampler = load_pipeline(str(side)).sampler
+    assert (sampler.num_inference_steps, sampler.guidance_scale, sampler.height, sampler.width) == (9, 2.5, 32, 16)
+
+
+def test_another_family_is_refused(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"expected one of \['StableDiffusionPipeline'\] in .*, got 'FluxPipeline'"):
+        load_pipeline(str(_edit(saved, tmp_path, _class_name="FluxPipeline")))
+
+
+def test_a_repository_with_code_of_its_own_is_refused(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"wants to run its own code for 'unet' \(from 'my_unet'\)"):
+        load_pipeline(str(_edit(saved, tmp_path, unet=["my_unet", "MyUNet"])))
+
+
+def test_a_custom_pipeline_class_is_refused(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="this family is not supported"):
+        load_pipeline(str(_edit(saved, tmp_path, _class_name=["pipeline", "MyPipeline"])))
+
+
+def test_a_folder_that_is_no_pipeline_is_refused(saved: Path) -> None:
+    with pytest.raises(UsageError, match=r"expected a diffusers model_index\.json"):
+        load_pipeline(str(saved / "unet"))
+
+
+def test_embeddings_have_length_one_and_a_gradient(encoder: Any, guard: Any, tmp_path: Path) -> None:
+    for made, load in ((encoder, load_encoder), (guard, load_guard)):
+        folder = tmp_path / made.output
+        made.network.save_pretrained(folder)
+        (folder / "preprocessor_config.json").write_text(json.dumps(SETTINGS))
+        loaded = load(str(folder))
+        images = torch.rand(3, 3, 20, 24, requires_grad=True)
+        found = loaded(images)
+        torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
+        (gradient,) = torch.autograd.grad(found[:, 0].sum(), images)
+        assert gradient.abs().sum() > 0
+        assert loaded.size == 16
+
+
+def test_the_auditor_gives_a_logit_for_each_label(tmp_path: Path) -> None:
+    config = ConvNextConfig(hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], id2label={0: "cog", 1: "nut", 2: "none"})
+    ConvNextForImageClassification(config).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**SETTINGS, "size": {"height": 32, "width": 32}}))
+    auditor = load_auditor(str(tmp_path))
+    assert auditor.labels == ("cog", "nut", "none")
+    assert auditor(torch.rand(2, 3, 16, 16)).shape == (2, 3)
+
+
+def test_a_judge_without_its_preprocessing_is_refused(guard: Any, tmp_path: Path) -> None:
+    guard.network.save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=r"expected preprocessor_config\.json with size, image_mean and image_std"):
+        load_guard(str(tmp_path))
+
+
+def test_preprocessing_covers_and_crops_the_centre() -> None:
+    wide = torch.zeros(1, 3, 8, 24)
+    wide[..., 8:16] = 1
+    seen = Preprocess(8, (0.0,) * 3, (1.0,) * 3)(wide)
+    assert torch.equal(seen, torch.ones(1, 3, 8, 8))
+
+
+def test_preprocessing_normalises() -> None:
+    seen = Preprocess(4, (0.5, 0.25, 0.0), (0.5, 0.25, 1.0))(torch.ones(1, 3, 16, 16))
+    torch.testing.assert_close(seen[0, :, 0, 0], torch.tensor([1.0, 3.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("size", "side"), [(7, 7), ({"shortest_edge": 9}, 9), ({"height": 5, "width": 5}, 5)], ids=["number", "edge", "box"]
+)
+def test_sizes_are_read_in_every_spelling(tmp_path: Path, size: object, side: int) -> None:
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**SETTINGS, "size": size}))
+    assert Preprocess.load(tmp_path).size == side
+
+
+def _copy(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "copy"))
+
+
+def _edit(saved: Path, tmp_path: Path, **changes: object) -> Path:
+    side = _copy(saved, tmp_path)
+    index = json.loads((side / "model_index.json").read_text())
+    (side / "model_index.json").write_text(json.dumps({**index, **changes}))
+    return side

@@ -1,0 +1,212 @@
+"""Photos in, reference set out: the whole way of the reference photos, judged by the real Great Expectations."""
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import ImageFilter
+
+from seedbank.bank import Bank
+from seedbank.errors import StoreError, UnusableReferences
+from seedbank.references.intake import intake, load_pool
+from seedbank.references.judging import Checks
+from seedbank.references.reference import ReferenceSet
+from seedbank.references.validation import (
+    examine,
+    latest_reference_set,
+    load_reference_set,
+    validate,
+    working_image,
+)
+from seedbank.trials import ModelCard
+from support.photos import RIGHTS, jpeg, make_bank, photo, put
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+pytestmark = pytest.mark.integration
+
+TODAY = date(2026, 11, 24)
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Histograms of oriented gradients: an embedding that needs no weights and tells an impeller from a washer."""
+
+    card: ModelCard
+
+    def __call__(self, images01: "Tensor") -> "Tensor":
+        import torch
+        from skimage.feature import hog
+        from skimage.transform import resize
+
+        grey = images01.mean(1).numpy()
+        found = [hog(resize(image, (64, 64)), 8, (16, 16), (2, 2)) for image in grey]
+        return torch.nn.functional.normalize(torch.from_numpy(np.stack(found)).float(), dim=-1)
+
+
+HOG = Gradients(ModelCard(name="hog", source="scikit-image", content="0" * 64))
+
+
+def fill(folder: Path, count: int = 9) -> Path:
+    """``count`` clean photos of impellers."""
+    for index in range(count):
+        put(folder, f"impeller-{index}.jpg", jpeg(photo("impeller", index, 384)))
+    return folder
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Bank:
+    return make_bank(tmp_path, impeller={})
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return tmp_path / "photos" / "impeller"
+
+
+def take(bank: Bank, photos: Path) -> None:
+    intake(bank, photos.parent, requested_by="mia")
+
+
+def frozen(bank: Bank) -> ReferenceSet:
+    return validate(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
+
+
+def test_every_bad_photo_is_caught_for_its_own_reason(bank: Bank, photos: Path) -> None:
+    fill(photos)
+    sharp = photo("impeller", 8, 384)
+    put(photos, "blurred.jpg", jpeg(photo("impeller", 20, 384).filter(ImageFilter.GaussianBlur(4))))
+    put(photos, "cropped.jpg", jpeg(sharp.crop((10, 8, 384, 380)), 75))
+    put(photos, "expired.jpg", jpeg(photo("impeller", 21, 384)), RIGHTS | {"expires": "2026-02-01"})
+    put(photos, "people.jpg", jpeg(photo("impeller", 22, 384)), RIGHTS | {"identifiable_people": True})
+    put(photos, "research.jpg", jpeg(photo("impeller", 23, 384)), RIGHTS | {"purpose": ["research"]})
+    put(photos, "tiny.jpg", jpeg(photo("impeller", 24, 384).resize((40, 40))))
+    put(photos, "washer.jpg", jpeg(photo("washer", 1, 384)))
+    take(bank, photos)
+    found = frozen(bank)
+    reasons = {verdict.name: verdict.reasons for verdict in found.verdicts}
+    for name, reason in {
+        "blurred.jpg": "blurred: ",
+        "cropped.jpg": "near duplicate of impeller-8.jpg",
+        "expired.jpg": "rights expired on 2026-02-01",
+        "people.jpg": "shows identifiable people without consent",
+        "research.jpg": "rights do not cover 'synthetic-release'",
+        "tiny.jpg": "too small: 40 pixels",
+        "washer.jpg": "looks like something else",
+    }.items():
+        (said,) = reasons[name]
+        assert said.startswith(reason)
+    assert sum(verdict.chosen for verdict in found.verdicts) == len(found.references) == 8
+    assert {item.name for item in found.references} <= {f"impeller-{index}.jpg" for index in range(9)}
+
+
+def test_the_set_is_frozen_with_its_checks_and_its_data_docs(bank: Bank, photos: Path) -> None:
+    take(bank, fill(photos, 6))
+    found = frozen(bank)
+    assert load_reference_set(bank, found.digest) == latest_reference_set(bank, "impeller") == found
+    checks = Checks.from_bytes(bank.store.get(f"validations/{found.validation}.json"))
+    assert checks.digest == found.validation
+    assert {check.table for check in checks.checks} == {"photos", "reference_set"}
+    assert all(check.success for check in checks.checks if check.severity == "critical")
+    page = bank.store.get(f"reference-sets/{found.digest}/data-docs/index.html").decode()
+    assert "reference_set" in page
+    assert "photos" in page
+    assert working_image(bank, found.references[0]).size == (384, 384)
+
+
+def test_the_same_pool_gives_the_same_set_and_is_judged_once(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    digests = []
+    for folder in folders:
+        folder.mkdir()
+        bank = make_bank(folder, impeller={})
+        take(bank, fill(folder / "photos" / "impeller", 6))
+        digests.append(frozen(bank).digest)
+        before = list(bank.store.keys())
+        assert frozen(bank).digest == digests[-1]
+        assert list(bank.store.keys()) == before
+    assert digests[0] == digests[1]
+
+
+def test_a_pool_that_changes_and_changes_back_is_on_record_each_time(bank: Bank, photos: Path) -> None:
+    take(bank, fill(photos, 5))
+    first = frozen(bank)
+    put(photos, "sixth.jpg", jpeg(photo("impeller", 30, 384)))
+    take(bank, photos)
+    assert frozen(bank) != first
+    sixth = next(item for item in load_pool(bank, "impeller") if item.name == "sixth.jpg")
+    bank.store.delete(f"pools/impeller/{sixth.photo}.json")
+    assert frozen(bank) == first == latest_reference_set(bank, "impeller")
+    assert len(list(bank.ledger.entries(event="references.validated"))) == 3
+
+
+def test_too_few_photos_are_refused_with_a_line_for_each(bank: Bank, photos: Path) -> None:
+    fill(photos, 4)
+    put(photos, "tiny.jpg", jpeg(photo("impeller", 24, 384).resize((40, 40))))
+    take(bank, photos)
+    with pytest.raises(
+        UnusableReferences, match=r"4 usable photos, at least 5 are needed\n  tiny\.jpg: too small"
+    ) as refused:
+        frozen(bank)
+    assert refused.value.exit_code == 1
+    (entry,) = bank.ledger.entries(event="references.refused")
+    assert bank.store.exists(f"validations/{entry.data['validation']}/data-docs/index.html")
+    with pytest.raises(UnusableReferences, match=r"the photos of impeller were refused on .*: 4 usable photos"):
+        latest_reference_set(bank, "impeller")
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_empty_or_one_photo_pool_fails_by_rule(bank: Bank, photos: Path, count: int) -> None:
+    take(bank, fill(photos, count)) if count else None
+    with pytest.raises(UnusableReferences, match=f"{count} usable photos"):
+        frozen(bank)
+
+
+def test_rights_that_run_out_take_the_set_back(bank: Bank, photos: Path) -> None:
+    for index in range(5):
+        put(photos, f"{index}.jpg", jpeg(photo("impeller", index, 384)), RIGHTS | {"expires": "2026-12-01"})
+    take(bank, photos)
+    assert len(frozen(bank).references) == 5
+    with pytest.raises(UnusableReferences, match="rights expired on 2026-12-01: dana"):
+        validate(bank, bank.concept("impeller"), embedder=HOG, today=date(2026, 12, 2))
+    with pytest.raises(UnusableReferences, match="were refused"):
+        latest_reference_set(bank, "impeller")
+
+
+def test_warnings_are_told_and_refuse_nothing(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path, impeller={"references": {"min_effective_number": 4.0}, "quality": {"max_noise": 0.0}})
+    take(bank, fill(tmp_path / "photos" / "impeller", 5))
+    found = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
+    assert any("too alike" in words for words in found.warnings)
+    assert all("note: noisy" in " ".join(verdict.reasons) for verdict in found.verdicts)
+    assert found.reference_set
+
+
+def test_what_was_never_validated_has_no_set(bank: Bank) -> None:
+    with pytest.raises(UnusableReferences, match="run `seedbank validate impeller` first"):
+        latest_reference_set(bank, "impeller")
+    with pytest.raises(UnusableReferences, match="no reference set"):
+        load_reference_set(bank, "0" * 64)
+
+
+def test_a_changed_set_is_not_loaded(bank: Bank, photos: Path) -> None:
+    take(bank, fill(photos, 5))
+    digest = frozen(bank).digest
+    key = f"reference-sets/{digest}.json"
+    changed = json.loads(bank.store.get(key)) | {"concept": "washer"}
+    bank.store.put(key, json.dumps(changed).encode())
+    with pytest.raises(StoreError, match=f"expected reference set {digest}"):
+        load_reference_set(bank, digest)
+
+
+def test_a_lost_working_copy_is_named(bank: Bank, photos: Path) -> None:
+    take(bank, fill(photos, 1))
+    (reference,) = load_pool(bank, "impeller")
+    bank.store.delete(f"working/{reference.photo}.png")
+    with pytest.raises(StoreError, match=r"no working copy of impeller-0\.jpg"):
+        working_image(bank, reference)

@@ -1,0 +1,78 @@
+"""``seedbank intake`` and ``seedbank validate`` on the shipped example photos, judged with the shipped guard."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedbank.models.parts import GUARD
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not GUARD.is_dir(), reason="the shipped guard is not trained yet"),
+]
+
+
+def seedbank(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "SEEDBANK_HOME": str(home),
+        "SEEDBANK_CONCEPTS": str(ROOT / "concepts"),
+        "OMP_NUM_THREADS": "2",
+    }
+    command = [sys.executable, "-m", "seedbank", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+
+
+def read(home: Path, *arguments: str) -> dict[str, Any]:
+    return dict(json.loads(seedbank(home, *arguments, "--json").stdout))
+
+
+def test_the_shipped_bad_photos_are_all_caught_each_for_its_own_reason(tmp_path: Path) -> None:
+    took = read(tmp_path, "intake", str(ROOT / "examples" / "photos" / "hook"), "--concept", "hook")
+    judged = read(tmp_path, "validate", "hook")
+    said = {item["name"]: item["reason"] for kind in ("known", "quarantined") for item in took[kind]}
+    said |= {item["name"]: item["reasons"][0] for item in judged["verdicts"] if not item["chosen"]}
+    for name, reason in {
+        "blurred": "blurred: ",
+        "corrupt": "corrupt: ",
+        "duplicate-of": "exact duplicate: ",
+        "near-duplicate-of": "near duplicate of ",
+        "no-rights": "no rights on record: ",
+        "tiny": "too small: ",
+        "wrong-part": "looks like something else: ",
+    }.items():
+        (why,) = [words for shown, words in said.items() if shown.startswith(name)]
+        assert why.startswith(reason)
+    good = [item for item in judged["verdicts"] if item["name"].startswith("photo-")]
+    assert sum(item["chosen"] for item in good) == sum(item["chosen"] for item in judged["verdicts"]) >= 5
+    assert judged["reference_set"]
+
+
+def test_what_is_refused_ends_with_one_and_says_why(tmp_path: Path) -> None:
+    done = seedbank(tmp_path, "validate", "hook")
+    assert done.returncode == 1
+    assert "hook: 0 usable photos, at least 5 are needed" in done.stderr
+    assert "Data Docs: " in done.stdout
+
+
+def test_people_read_a_table_and_what_to_do_next(tmp_path: Path) -> None:
+    done = seedbank(tmp_path, "intake", str(ROOT / "examples" / "photos" / "hook"), "--concept", "hook")
+    assert done.returncode == 0
+    assert "next: seedbank validate hook" in done.stdout
+    assert "in quarantine" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("intake", "nowhere"), ("intake", ".", "--concept", "sprocket"), ("validate", "sprocket")]
+)
+def test_what_is_not_there_is_used_wrongly(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = seedbank(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("seedbank: ")

@@ -1,0 +1,234 @@
+import io
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from seedbank.bank import Bank
+from seedbank.errors import StoreError, UsageError
+from seedbank.ledger import Ledger
+from seedbank.records import sha256
+from seedbank.references.intake import UNSORTED, IntakeReport, Quarantined, intake, load_pool
+from seedbank.storage import LocalStore
+from support.photos import RIGHTS, jpeg, photo, put
+
+
+def names(report: IntakeReport) -> dict[str, list[str]]:
+    return {kind: [item.name for item in getattr(report, kind)] for kind in ("accepted", "known", "quarantined")}
+
+
+def snapshot(bank: Bank) -> dict[str, bytes]:
+    return {key: bank.store.get(key) for key in bank.store.keys()}  # noqa: SIM118
+
+
+def take(bank: Bank, folder: Path, concept: str | None = None) -> IntakeReport:
+    return intake(bank, folder, concept=concept, requested_by="mia")
+
+
+def test_a_photo_lands_in_its_pool_untouched_and_as_a_working_copy(bank: Bank, tmp_path: Path) -> None:
+    data = jpeg(photo())
+    put(tmp_path / "in" / "wingnut", "one.jpg", data)
+    report = take(bank, tmp_path / "in")
+    (reference,) = load_pool(bank, "wingnut")
+    assert names(report) == {"accepted": ["one.jpg"], "known": [], "quarantined": []}
+    assert report.concepts == ("wingnut",)
+    assert (reference.photo, reference.width, reference.height, reference.format) == (sha256(data), 160, 160, "JPEG")
+    assert reference.rights.cleared_by == "dana"
+    assert bank.store.get(f"originals/{reference.photo}") == data
+    with Image.open(io.BytesIO(bank.store.get(f"working/{reference.photo}.png"))) as copy:
+        assert (copy.format, copy.mode, copy.size) == ("PNG", "RGB", (160, 160))
+
+
+def test_every_bad_photo_is_kept_out_for_its_own_reason(bank: Bank, tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "wingnut"
+    good = jpeg(photo())
+    put(folder, "1-good.jpg", good)
+    put(folder, "2-again.jpg", good)
+    put(folder, "3-truncated.jpg", jpeg(photo(index=1))[:2000])
+    put(folder, "4-no-rights.jpg", jpeg(photo(index=2)), rights=None)
+    put(folder, "5-half-rights.jpg", jpeg(photo(index=3)), rights={"licence": "MIT"})
+    put(folder, "6-text.jpg", b"hello")
+    put(tmp_path / "in" / "Wing Nut", "7-unknown.jpg", good)
+    put(tmp_path / "in", "8-loose.jpg", good)
+    report = take(bank, tmp_path / "in")
+    reasons = {item.name: item.reason for item in (*report.known, *report.quarantined)}
+    assert names(report)["accepted"] == ["1-good.jpg"]
+    for name, reason in {
+        "2-again.jpg": "exact duplicate: the same bytes as 1-good.jpg",
+        "3-truncated.jpg": "corrupt",
+        "4-no-rights.jpg": "no rights on record: there is no sidecar",
+        "5-half-rights.jpg": "no rights on record: its sidecar is not complete (source: field required",
+        "6-text.jpg": "not a picture",
+        "7-unknown.jpg": "no concept 'Wing Nut'",
+        "8-loose.jpg": "in no concept's folder",
+    }.items():
+        assert reasons[name].startswith(reason)
+
+
+def test_of_two_equal_files_the_one_with_the_short_name_is_the_photo(bank: Bank, tmp_path: Path) -> None:
+    for name in ("Copy of one.jpg", "one (1).jpg", "one.jpg"):
+        put(tmp_path / "in" / "wingnut", name, jpeg(photo()))
+    report = take(bank, tmp_path / "in")
+    assert names(report) == {"accepted": ["one.jpg"], "known": ["one (1).jpg", "Copy of one.jpg"], "quarantined": []}
+
+
+def test_quarantine_keeps_the_bytes_and_the_reason(bank: Bank, tmp_path: Path) -> None:
+    put(tmp_path / "in" / "wingnut", "bad.jpg", b"hello")
+    (outcome,) = take(bank, tmp_path / "in").quarantined
+    record = Quarantined.from_bytes(bank.store.get(f"quarantine/wingnut/{outcome.digest}.json"))
+    assert (record.name, record.reason, record.size, record.kept) == ("bad.jpg", outcome.reason, 5, True)
+    assert bank.store.get(f"quarantine/bytes/{outcome.digest}") == b"hello"
+
+
+def test_what_was_never_read_is_quarantined_by_name_alone(bank: Bank, tmp_path: Path) -> None:
+    (tmp_path / "in" / "wingnut").mkdir(parents=True)
+    (tmp_path / "in" / "wingnut" / "link.jpg").symlink_to(put(tmp_path, "real.jpg", jpeg(photo())))
+    (outcome,) = take(bank, tmp_path / "in").quarantined
+    record = Quarantined.from_bytes(bank.store.get(f"quarantine/wingnut/{outcome.digest}.json"))
+    assert not record.kept
+    assert not bank.store.exists(f"quarantine/bytes/{outcome.digest}")
+
+
+def test_a_second_run_changes_nothing(bank: Bank, tmp_path: Path) -> None:
+    put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
+    put(tmp_path / "in" / "wingnut", "bad.jpg", b"hello")
+    put(tmp_path / "in" / "hook", "two.jpg", jpeg(photo("hook")))
+    take(bank, tmp_path / "in")
+    before = snapshot(bank)
+    again = take(bank, tmp_path / "in")
+    assert names(again) == {"accepted": [], "known": ["two.jpg", "one.jpg"], "quarantined": ["bad.jpg"]}
+    assert again.concepts == ()
+    assert snapshot(bank) == before
+
+
+def test_adding_the_sidecar_brings_a_photo_out_of_quarantine(bank: Bank, tmp_path: Path) -> None:
+    data = jpeg(photo())
+    put(tmp_path / "in" / "wingnut", "one.jpg", data, rights=None)
+    take(bank, tmp_path / "in")
+    put(tmp_path / "in" / "wingnut", "one.jpg", data)
+    assert names(take(bank, tmp_path / "in"))["accepted"] == ["one.jpg"]
+    assert not list(bank.store.keys("quarantine/"))
+    assert [entry.event for entry in bank.ledger.entries()] == ["intake.quarantined", "intake.accepted"]
+
+
+def test_bytes_stay_in_quarantine_while_another_concept_holds_them(bank: Bank, tmp_path: Path) -> None:
+    data = jpeg(photo())
+    put(tmp_path / "in" / "wingnut", "one.jpg", data, rights=None)
+    put(tmp_path / "in" / "hook", "one.jpg", data, rights=None)
+    take(bank, tmp_path / "in")
+    put(tmp_path / "in" / "wingnut", "one.jpg", data)
+    take(bank, tmp_path / "in")
+    assert list(bank.store.keys("quarantine/")) == [
+        f"quarantine/bytes/{sha256(data)}",
+        f"quarantine/hook/{sha256(data)}.json",
+    ]
+
+
+def test_renewed_rights_are_taken_over_and_put_on_record(bank: Bank, tmp_path: Path) -> None:
+    data = jpeg(photo())
+    put(tmp_path / "in" / "wingnut", "one.jpg", data, rights={**RIGHTS, "expires": "2026-02-01"})
+    take(bank, tmp_path / "in")
+    put(tmp_path / "in" / "wingnut", "one.jpg", data, rights={**RIGHTS, "expires": "2028-02-01"})
+    (outcome,) = take(bank, tmp_path / "in").accepted
+    (reference,) = load_pool(bank, "wingnut")
+    assert outcome.reason == "rights changed"
+    assert str(reference.rights.expires) == "2028-02-01"
+    assert [entry.data["reason"] for entry in bank.ledger.entries(event="intake.accepted")] == [
+        "taken in",
+        "rights changed",
+    ]
+
+
+def test_a_photo_that_lost_its_sidecar_keeps_the_rights_on_record(bank: Bank, tmp_path: Path) -> None:
+    put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
+    take(bank, tmp_path / "in")
+    (tmp_path / "in" / "wingnut" / "one.jpg.yaml").unlink()
+    assert names(take(bank, tmp_path / "in")) == {"accepted": [], "known": ["one.jpg"], "quarantined": []}
+
+
+def test_a_flat_folder_goes_to_the_named_concept(bank: Bank, tmp_path: Path) -> None:
+    put(tmp_path / "in", "one.jpg", jpeg(photo()))
+    assert take(bank, tmp_path / "in", "wingnut").concepts == ("wingnut",)
+
+
+def test_a_named_concept_must_exist(bank: Bank, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no concept 'sprocket'"):
+        take(bank, tmp_path, "sprocket")
+
+
+def test_a_folder_with_a_misleading_name_is_only_a_wrong_name(bank: Bank, tmp_path: Path) -> None:
+    put(tmp_path / "in" / "wingnut..", "one.jpg", jpeg(photo()))
+    put(tmp_path / "in" / "wing\nnut", "two.jpg", jpeg(photo()))
+    report = take(bank, tmp_path / "in")
+    assert {item.concept for item in report.quarantined} == {UNSORTED}
+    assert all("\n" not in item.reason for item in report.quarantined)
+
+
+def test_names_that_are_no_text_do_not_stop_the_batch(bank: Bank, tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "wingnut"
+    put(folder, "one.jpg", jpeg(photo()))
+    shutil.copy(folder / "one.jpg", os.fsencode(folder) + b"/\xff\xfe\xfd\xfc.jpg")
+    put(folder, "zzzz\u202e.jpg", jpeg(photo(index=1)))
+    report = take(bank, tmp_path / "in")
+    assert names(report) == {
+        "accepted": ["one.jpg", "zzzz\ufffd.jpg"],
+        "known": [4 * "\ufffd" + ".jpg"],
+        "quarantined": [],
+    }
+
+
+def test_every_file_is_accounted_for_exactly_once(bank: Bank, tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "wingnut"
+    base = jpeg(photo(size=64))
+    for number in range(40):
+        spoiled = bytearray(base)
+        spoiled[number * 37 % len(base)] ^= 0x55
+        put(folder, f"{number:02}.jpg", bytes(spoiled))
+    said = Counter(name for group in names(take(bank, tmp_path / "in")).values() for name in group)
+    assert said == Counter(f"{number:02}.jpg" for number in range(40))
+
+
+class Full(StoreError):
+    """The disk is full."""
+
+
+@dataclass(frozen=True)
+class FullDisk(LocalStore):
+    """A local store on a disk that is full after so many writes."""
+
+    left: list[int] = field(default_factory=list)
+
+    def put(self, key: str, data: bytes) -> None:
+        self._spend()
+        super().put(key, data)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        self._spend()
+        return super().put_new(key, data)
+
+    def _spend(self) -> None:
+        if not self.left[0]:
+            raise Full("no space left")
+        self.left[0] -= 1
+
+
+def test_intake_killed_anywhere_goes_on_where_it_stopped(bank: Bank, tmp_path: Path) -> None:
+    put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
+    put(tmp_path / "in" / "wingnut", "two.jpg", jpeg(photo(index=1)))
+    for allowed in range(40):
+        try:
+            disk = FullDisk(Path(bank.settings.store), [allowed])
+            take(Bank(bank.settings, disk, Ledger(disk)), tmp_path / "in")
+        except Full:
+            continue
+        break
+    assert allowed > 4
+    assert len(load_pool(bank, "wingnut")) == 2
+    assert [entry.data["name"] for entry in bank.ledger.entries(event="intake.accepted")] == ["one.jpg", "two.jpg"]
+    for reference in load_pool(bank, "wingnut"):
+        assert bank.store.exists(f"originals/{reference.photo}")
+        assert bank.store.exists(f"working/{reference.photo}.png")

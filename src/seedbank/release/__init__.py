@@ -1,1 +1,17 @@
-"""Releases: published once, signed, verifiable and replayable from the folder alone."""
+"""Releases: what is published, how it is proved, and how it is drawn again."""
+
+from seedbank.release.manifest import Manifest
+from seedbank.release.publish import Release, latest_release, publish
+from seedbank.release.replay import ReplayReport, replay_release
+from seedbank.release.verify import VerifiedRelease, verify_release
+
+__all__ = [
+    "Manifest",
+    "Release",
+    "ReplayReport",
+    "VerifiedRelease",
+    "latest_release",
+    "publish",
+    "replay_release",
+    "verify_release",
+]

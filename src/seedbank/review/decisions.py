@@ -1,0 +1,254 @@
+"""Decisions: who said what about which dossier, and why. Signed, kept once, and on the ledger.
+
+A seat answers once: its envelope lies under ``decisions/<dossier>/<seat>.json``, written with a new-only write, and its digest is on the
+ledger. :func:`approved` trusts neither alone: it wants the signature, the ledger's word and the chain of the ledger to agree. It fails
+closed: whatever is missing, unreadable or odd means no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import Field
+
+from seedbank.bank import Bank
+from seedbank.errors import NotApproved, RefusedError, UsageError, VerificationError
+from seedbank.records import Record, canonical_json, sha256
+from seedbank.references.reference import DIGEST
+from seedbank.review.dossier import Dossier, load_dossier
+from seedbank.review.roster import SEATS, Reviewer, Roster, load_roster
+from seedbank.signing import PublicKey, Statement, ensure_key, open_envelope
+
+PREDICATE = "urn:seedbank:decision:v1"
+MIN_REASON = 5
+"""Characters; the shortest reason that can say something."""
+
+
+class Decision(Record):
+    """One reviewer's answer about one dossier."""
+
+    dossier: str = Field(pattern=DIGEST)
+    concept: str
+    seat: int = Field(ge=1, le=SEATS)
+    reviewer: str = Field(min_length=1)
+    """The reviewer's id."""
+    name: str
+    verdict: Literal["publish", "reject"]
+    reason: str
+    time: str
+    """UTC, ISO 8601 with seconds."""
+    scripted: bool
+    """Whether a program answered, as in the demo."""
+    via: str
+    """Where the answer was given, e.g. ``airflow:release_review/<run id>``."""
+
+    def statement(self) -> Statement:
+        """This decision as an in-toto statement about its dossier."""
+        return Statement.about({_subject(self.dossier): self.dossier}, PREDICATE, self.model_dump(mode="json"))
+
+    @classmethod
+    def from_statement(cls, statement: Statement) -> Decision:
+        """Read a decision back; raises :class:`~seedbank.errors.VerificationError` if the statement is not one."""
+        decision = cls.from_bytes(canonical_json(statement.predicate))
+        if statement.predicate_type != PREDICATE or statement.digests() != {
+            _subject(decision.dossier): decision.dossier
+        }:
+            raise VerificationError(
+                f"expected a decision about dossier {decision.dossier}, got a statement about something else"
+            )
+        return decision
+
+
+def record_decision(
+    bank: Bank,
+    *,
+    dossier: str,
+    seat: int,
+    reviewer: Reviewer,
+    verdict: Literal["publish", "reject"],
+    reason: str,
+    scripted: bool,
+    via: str,
+) -> Decision:
+    """Sign and keep an answer. The same answer given again (a task that is retried) returns the one on record.
+
+    Raises:
+        UsageError: no such seat or dossier, or the reason is too short to say anything.
+        NotApproved: this person may not answer, or the seat has another answer already.
+    """
+    frozen = load_dossier(bank, dossier)
+    if not 1 <= seat <= SEATS or len(reason.strip()) < MIN_REASON:
+        raise UsageError(
+            f"expected a seat from 1 to {SEATS} and a reason of at least {MIN_REASON} characters, got {seat} and {reason!r}"
+        )
+    decision = Decision(
+        dossier=dossier,
+        concept=frozen.concept,
+        seat=seat,
+        reviewer=reviewer.id,
+        name=reviewer.name,
+        verdict=verdict,
+        reason=reason.strip(),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        scripted=scripted,
+        via=via,
+    )
+    others = [found for other in range(1, SEATS + 1) if other != seat and (found := decision_of(bank, dossier, other))]
+    check_person(decision, frozen.requested_by, load_roster(bank.settings.roster))
+    check_different([decision, *others])
+    envelope = ensure_key(bank.settings.keys, "review").seal(decision.statement())
+    if not bank.store.put_new(_key(dossier, seat), envelope):
+        decision = _same_answer(decision, decision_of(bank, dossier, seat))
+    settle(bank, decision)
+    return decision
+
+
+def settle(bank: Bank, decision: Decision) -> None:
+    """Put a decision that is signed and stored on the ledger, if it is not there: whoever recorded it may have been killed in between."""
+    bank.record_once(
+        "decision.recorded",
+        concept=decision.concept,
+        key=_entry_key(decision),
+        dossier=decision.dossier,
+        seat=decision.seat,
+        reviewer=decision.reviewer,
+        verdict=decision.verdict,
+        reason=decision.reason,
+        scripted=decision.scripted,
+        via=decision.via,
+        envelope=sha256(envelope_of(bank, decision)),
+    )
+
+
+def decision_of(bank: Bank, dossier: str, seat: int) -> Decision | None:
+    """The signed decision of ``seat``, or None while it has not answered.
+
+    Raises:
+        VerificationError: what lies there was not signed with the review key, or is about something else.
+    """
+    try:
+        envelope = bank.store.get(_key(dossier, seat))
+    except KeyError:
+        return None
+    decision = read_decision(envelope, PublicKey.read(bank.settings.keys / "review.pub"))
+    if (decision.dossier, decision.seat) != (dossier, seat):
+        raise VerificationError(
+            f"expected the decision of seat {seat} on dossier {dossier[:12]}, got that of seat {decision.seat} on "
+            f"{decision.dossier[:12]}; it was copied there"
+        )
+    return decision
+
+
+def read_decision(envelope: bytes, key: PublicKey) -> Decision:
+    """The decision in a signed envelope; raises :class:`~seedbank.errors.VerificationError` if it does not hold."""
+    return Decision.from_statement(open_envelope(envelope, key))
+
+
+def envelope_of(bank: Bank, decision: Decision) -> bytes:
+    """The stored envelope of a decision on record."""
+    return bank.store.get(_key(decision.dossier, decision.seat))
+
+
+def approved(bank: Bank, dossier: str) -> tuple[Decision, ...]:
+    """The decisions that allow publishing ``dossier``, in the order of their seats.
+
+    Raises:
+        NotApproved: anything but two different people of the roster, neither of whom asked for it, saying "publish" with a reason, signed
+            and on the ledger; the message says what.
+    """
+    try:
+        frozen = load_dossier(bank, dossier)
+        bank.ledger.verify()
+        _check_frozen(bank, frozen)
+        decisions = tuple(_on_record(bank, frozen, seat) for seat in range(1, SEATS + 1))
+        check_approval(decisions, frozen.requested_by, load_roster(bank.settings.roster))
+    except NotApproved:
+        raise
+    except (RefusedError, UsageError) as error:
+        raise NotApproved(f"dossier {dossier[:12]} is not approved: {error}") from error
+    return decisions
+
+
+def check_approval(decisions: Collection[Decision], requested_by: Collection[str], roster: Roster | None) -> None:
+    """Check that these decisions together are an approval; without a ``roster`` (an auditor has none) only what they say themselves.
+
+    Raises:
+        NotApproved: they are not.
+    """
+    for decision in decisions:
+        check_person(decision, requested_by, roster)
+        if decision.verdict != "publish":
+            raise NotApproved(
+                f"{decision.name} (seat {decision.seat}) rejected dossier {decision.dossier[:12]}: {decision.reason}"
+            )
+        if len(decision.reason.strip()) < MIN_REASON:
+            raise NotApproved(
+                f"expected a reason of at least {MIN_REASON} characters from {decision.name}, got {decision.reason!r}"
+            )
+    check_different(decisions)
+    if sorted(decision.seat for decision in decisions) != list(range(1, SEATS + 1)):
+        raise NotApproved(
+            f"expected an answer of each of {SEATS} seats, got {sorted(decision.seat for decision in decisions)}"
+        )
+
+
+def check_person(decision: Decision, requested_by: Collection[str], roster: Roster | None) -> None:
+    """Raise :class:`~seedbank.errors.NotApproved` if this person may not answer at all."""
+    if {decision.reviewer, decision.name} & set(requested_by):
+        raise NotApproved(
+            f"{decision.reviewer} asked for {decision.concept} and so cannot review it; somebody else must"
+        )
+    if roster is not None and decision.reviewer not in roster.reviewers:
+        raise NotApproved(f"{decision.reviewer} is not on the roster; {', '.join(sorted(roster.reviewers))} may review")
+
+
+def check_different(decisions: Collection[Decision]) -> None:
+    """Raise :class:`~seedbank.errors.NotApproved` if one person sits on two seats."""
+    people = [decision.reviewer for decision in decisions]
+    if len(set(people)) != len(people):
+        raise NotApproved(
+            f"expected {SEATS} different people, got {' and '.join(people)}; another reviewer must answer"
+        )
+
+
+def _on_record(bank: Bank, dossier: Dossier, seat: int) -> Decision:
+    decision = decision_of(bank, dossier.digest, seat)
+    if decision is None:
+        raise NotApproved(f"seat {seat} has not answered on dossier {dossier.digest[:12]}; review it in Airflow")
+    sealed = sha256(bank.store.get(_key(dossier.digest, seat)))
+    for entry in bank.ledger.entries(concept=dossier.concept, event="decision.recorded"):
+        if entry.data.get("envelope") == sealed and entry.data.get("key") == _entry_key(decision):
+            return decision
+    raise NotApproved(
+        f"the decision of seat {seat} on dossier {dossier.digest[:12]} is not on the ledger; it did not come through the review"
+    )
+
+
+def _check_frozen(bank: Bank, dossier: Dossier) -> None:
+    frozen = bank.ledger.entries(concept=dossier.concept, event="dossier.frozen")
+    if not any(entry.data.get("key") == dossier.digest for entry in frozen):
+        raise NotApproved(f"dossier {dossier.digest[:12]} was never frozen on the ledger; it did not come from a trial")
+
+
+def _same_answer(given: Decision, recorded: Decision | None) -> Decision:
+    """The recorded answer if ``given`` says the same."""
+    if recorded is None or recorded.model_copy(update={"time": given.time}) != given:
+        said = f"{recorded.reviewer}: {recorded.verdict}" if recorded else "something unreadable"
+        raise NotApproved(
+            f"seat {given.seat} has answered on dossier {given.dossier[:12]} already ({said}); an answer stands"
+        )
+    return recorded
+
+
+def _entry_key(decision: Decision) -> str:
+    return f"{decision.dossier}/{decision.seat}"
+
+
+def _subject(dossier: str) -> str:
+    return f"dossiers/{dossier}.json"
+
+
+def _key(dossier: str, seat: int) -> str:
+    return f"decisions/{dossier}/{seat}.json"

@@ -1,0 +1,104 @@
+"""Flags: what a reviewer should know before answering, in plain words. They inform; gates refuse elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from seedbank.bank import Bank
+from seedbank.references.reference import Reference
+from seedbank.references.validation import working_image
+from seedbank.review.pictures import open_picture
+from seedbank.trials import Candidate, Trial
+
+FEW_REFERENCES = 6
+"""Fewer photos than this leave little to tell the concept from its circumstances."""
+EXPIRY_DAYS = 90
+"""Rights that end sooner than this may end while the release is in use."""
+MAX_NORM_Z = 3.0
+"""Standard deviations; white noise lies beyond in 0.3 % of draws."""
+MAX_WHITENESS = 4.0
+"""Largest absolute z-score of the whiteness tests; a chance of about 6 in 100,000 for each test."""
+MIN_COSINE = 0.8
+"""A seed that turned further than this from its start is hardly that seed any more."""
+COPY_RMS = 0.04
+"""Root mean square difference, of 0..1, of two 32-pixel thumbnails that look alike to people."""
+
+Pictures = Sequence[npt.NDArray[np.float32]]
+
+
+def find_flags(
+    bank: Bank, trial: Trial, candidates: Sequence[Candidate], references: Sequence[Reference], *, today: date
+) -> tuple[str, ...]:
+    """Everything about ``candidates`` and ``references`` that a reviewer should know."""
+    return (
+        *_search_flags(trial, candidates),
+        *_reference_flags(references, today),
+        *_noise_flags(candidates),
+        *_copy_flags(bank, trial, candidates, references),
+    )
+
+
+def _search_flags(trial: Trial, candidates: Sequence[Candidate]) -> list[str]:
+    flags = []
+    if trial.reachable != "yes":
+        flags.append(f"reachability: {trial.reachable!r}; plain seeds hardly ever draw this concept")
+    if len(candidates) < len(trial.candidates):
+        flags.append(
+            f"the guard accepted {len(candidates)} of {len(trial.candidates)} candidates; only those are shown"
+        )
+    unsure = [item for item in candidates if item.scores.guard < trial.pool.guard_max]
+    if unsure:
+        flags.append(f"the guard is not sure: {_names(unsure)} scored below the best of {trial.pool.size} plain seeds")
+    return flags
+
+
+def _reference_flags(references: Sequence[Reference], today: date) -> list[str]:
+    flags = []
+    if len(references) < FEW_REFERENCES:
+        flags.append(
+            f"only {len(references)} reference photos: look for what they share besides the concept (background, colour, view)"
+        )
+    for item in references:
+        expires = item.rights.expires
+        if expires is not None and expires <= today + timedelta(days=EXPIRY_DAYS):
+            flags.append(
+                f"rights of {item.name} end on {expires}: ask {item.rights.cleared_by} before this is used any longer"
+            )
+    return flags
+
+
+def _noise_flags(candidates: Sequence[Candidate]) -> list[str]:
+    checks: list[tuple[Callable[[Candidate], bool], str]] = [
+        (lambda item: abs(item.scores.norm_z) > MAX_NORM_Z, "seed's norm is unusual for noise"),
+        (lambda item: item.scores.whiteness > MAX_WHITENESS, "seed is not white any more"),
+        (lambda item: item.scores.cosine_to_start < MIN_COSINE, "seed turned far from its start"),
+    ]
+    found = ((why, [item for item in candidates if off(item)]) for off, why in checks)
+    return [f"{why}: {_names(items)}; look for artefacts" for why, items in found if items]
+
+
+def _copy_flags(
+    bank: Bank, trial: Trial, candidates: Sequence[Candidate], references: Sequence[Reference]
+) -> list[str]:
+    photos = [_thumbnail(working_image(bank, item)) for item in references]
+    near = [
+        item for item in candidates if _nearest(_thumbnail(open_picture(bank, trial.folder, item)), photos) < COPY_RMS
+    ]
+    return [f"almost a copy of a reference photo: {_names(near)}"] if near else []
+
+
+def _nearest(picture: npt.NDArray[np.float32], others: Pictures) -> float:
+    return min((float(np.sqrt(np.mean((picture - other) ** 2))) for other in others), default=1.0)
+
+
+def _thumbnail(image: Image.Image) -> npt.NDArray[np.float32]:
+    return np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BOX), np.float32) / np.float32(255)
+
+
+def _names(candidates: Sequence[Candidate]) -> str:
+    return ", ".join(f"seed {item.seed[:12]}" for item in candidates)

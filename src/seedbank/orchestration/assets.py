@@ -1,0 +1,16 @@
+"""The assets that join the DAGs. Each event of theirs carries one partition key: the concept's name.
+
+A DAG that listens to one of them gets one run a concept, with that key as ``dag_run.partition_key``, so that no concept's search or
+waiting review ever holds up another's. What an event's ``extra`` says is an address, never evidence: every stage looks the record up.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset
+
+REFERENCE_SETS = Asset(name="reference_sets", uri="seedbank://reference_sets", group="seedbank")
+"""A reference set was frozen. Extra: ``digest`` of the set, ``requested_by`` (ids)."""
+DOSSIERS = Asset(name="dossiers", uri="seedbank://dossiers", group="seedbank")
+"""A dossier was frozen and may be reviewed. Extra: ``dossier``, ``trial``, ``mlflow_run``, ``requested_by`` (ids)."""
+RELEASES = Asset(name="releases", uri="seedbank://releases", group="seedbank")
+"""A release was signed. Extra: ``dossier``, ``release`` (its folder in the store)."""

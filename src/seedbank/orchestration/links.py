@@ -1,0 +1,39 @@
+"""Addresses of the review board, below wherever Airflow itself is mounted."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+URL_PREFIX = "/seedbank"
+"""Where the plugin is mounted."""
+
+
+def board_url() -> str:
+    """The board, as a path of the server."""
+    return _server_path() + URL_PREFIX
+
+
+def api_url() -> str:
+    """Airflow's own API, as a path of the server."""
+    return _server_path() + "/api/v2"
+
+
+def dossier_url(dossier: str) -> str:
+    """The page of a dossier."""
+    return f"{board_url()}/dossiers/{dossier}"
+
+
+def sheet_url(dossier: str) -> str:
+    """The contact sheet of a dossier."""
+    return f"{dossier_url(dossier)}/sheet.png"
+
+
+def image_url(dossier: str, image: str, *, size: int | None = None) -> str:
+    """A picture of a dossier, or its preview of ``size`` pixels."""
+    return f"{dossier_url(dossier)}/images/{image}.png" + (f"?size={size}" if size else "")
+
+
+def _server_path() -> str:
+    from airflow.configuration import conf
+
+    return urlsplit(str(conf.get("api", "base_url", fallback=""))).path.rstrip("/")

@@ -1,0 +1,88 @@
+"""What a run was asked to do, read from facts of the run that cannot change once it exists.
+
+A run's partition key, its configuration and the asset events that caused it are fixed when Airflow creates it. Every task reads them
+anew, instead of trusting an XCom of an earlier task: an XCom can be overwritten by anyone who may edit task instances.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import Asset
+
+from seedbank.bank import Bank
+from seedbank.concepts import Concept
+from seedbank.errors import UsageError
+from seedbank.settings import Settings
+
+
+@dataclass(frozen=True)
+class Order:
+    """One run's order.
+
+    Attributes:
+        dag_id: the DAG it runs.
+        run_id: the run.
+        concept: the partition, or ``conf["concept"]`` of a run that was started without one; may be empty.
+        message: ``extra`` of the newest asset event that caused the run, or its configuration.
+        user: who triggered it by hand, or an empty string.
+        scheduled: whether a clock triggered it.
+        since: when the run may start; what happened later cannot have been meant.
+    """
+
+    dag_id: str
+    run_id: str
+    concept: str
+    message: Mapping[str, Any]
+    user: str
+    scheduled: bool
+    since: datetime
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any], listens_to: Asset | None = None) -> Order:
+        """The order of the run that ``context`` belongs to."""
+        run = context["dag_run"]
+        conf = dict(run.conf or {})
+        return cls(
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            concept=run.partition_key or str(conf.get("concept") or ""),
+            message=_newest(context, listens_to) or conf,
+            user=run.triggering_user_name or "",
+            scheduled=str(getattr(run.run_type, "value", run.run_type)) == "scheduled",
+            since=run.run_after,
+        )
+
+    @property
+    def via(self) -> str:
+        """How a record names this run."""
+        return f"airflow:{self.dag_id}/{self.run_id}"
+
+    def bank(self) -> Bank:
+        """The bank the environment names; what is recorded in it is recorded in the name of this DAG."""
+        return Bank.open(dataclasses.replace(Settings.from_env(), actor=f"airflow:{self.dag_id}"))
+
+    def one_concept(self) -> str:
+        """The concept, for a DAG that cannot do without one."""
+        if not self.concept:
+            raise UsageError(
+                f"expected a run of {self.dag_id} for one concept, got neither a partition key nor a 'concept' in its configuration; "
+                "trigger it with the concept's name as the partition key"
+            )
+        return self.concept
+
+    def requested_by(self, concept: Concept) -> tuple[str, ...]:
+        """Everyone who asked for this: the concept's owner, whoever triggered this run, and whoever asked for what caused it."""
+        asked = (concept.owner, self.user, *map(str, self.message.get("requested_by") or ()))
+        return tuple(sorted({who for who in asked if who}))
+
+
+def _newest(context: Mapping[str, Any], asset: Asset | None) -> dict[str, Any]:
+    events = context.get("triggering_asset_events") or {}
+    if asset is None or asset not in events:
+        return {}
+    return dict(max(events[asset], key=lambda event: event.timestamp).extra)

@@ -1,0 +1,158 @@
+"""What the tasks do: read the run's order, call one stage of seedbank, pass an address on. Heavy imports stay inside."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from airflow.sdk import get_current_context
+
+from seedbank.errors import UsageError
+from seedbank.orchestration.assets import DOSSIERS, REFERENCE_SETS, RELEASES
+from seedbank.orchestration.runs import Order
+from seedbank.threads import share_cores
+
+log = logging.getLogger(__name__)
+share_cores()  # a worker shares its machine with the scheduler and other tasks
+
+
+def take_in() -> list[str]:
+    """Take photos in from the run's ``source``.
+
+    Returns:
+        The concepts to validate: after a clock's scan those that got something new, after a person's trigger all that have photos here.
+    """
+    from seedbank.references.intake import intake
+
+    context = get_current_context()
+    order, params = Order.of(context), context["params"]
+    if not params["source"]:
+        raise UsageError(
+            "expected a folder or an s3:// bucket in 'source'; give it when triggering, or set SEEDBANK_INTAKE"
+        )
+    report = intake(
+        order.bank(),
+        params["source"],
+        concept=params["concept"] or None,
+        requested_by=order.user or f"schedule:{order.dag_id}",
+    )
+    for outcome in report.quarantined:
+        log.warning("quarantined %s (%s): %s", outcome.name, outcome.concept, outcome.reason)
+    log.info("%d accepted, %d known, %d quarantined", len(report.accepted), len(report.known), len(report.quarantined))
+    usable = {outcome.concept for outcome in (*report.accepted, *report.known)}
+    return sorted(report.concepts if order.scheduled else usable)
+
+
+def validate(concept_name: str) -> str:
+    """Judge the concept's pool and freeze a reference set; its digest. Announces the set as the concept's partition."""
+    from seedbank.references.validation import validate
+
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it would bury the verdicts
+    context = get_current_context()
+    order = Order.of(context)
+    bank = order.bank()
+    concept = bank.concept(concept_name)
+    chosen = validate(bank, concept)
+    for verdict in chosen.verdicts:
+        log.info("%s %s: %s", "in " if verdict.chosen else "out", verdict.name, "; ".join(verdict.reasons))
+    asked = list(order.requested_by(concept))
+    _announce(context, REFERENCE_SETS, concept.name, digest=chosen.digest, requested_by=asked)
+    return chosen.digest
+
+
+def optimise() -> str:
+    """Search seeds for the run's concept against the set that caused the run (or the latest); the trial's key."""
+    from seedbank.references.validation import latest_reference_set, load_reference_set
+    from seedbank.search import run_trial
+
+    order = Order.of(get_current_context(), REFERENCE_SETS)
+    bank = order.bank()
+    concept = bank.concept(order.one_concept())
+    digest = order.message.get("digest")
+    references = load_reference_set(bank, str(digest)) if digest else latest_reference_set(bank, concept.name)
+    return run_trial(bank, concept, references, requested_by=order.requested_by(concept), progress=_tell).key
+
+
+def log_to_mlflow(trial_key: str) -> str:
+    """Log the trial to MLflow; the run's id. Logging it again adds nothing."""
+    from seedbank.search import load_trial
+    from seedbank.tracking import log_trial
+
+    order = Order.of(get_current_context(), REFERENCE_SETS)
+    bank = order.bank()
+    return log_trial(bank, load_trial(bank, order.one_concept(), trial_key))
+
+
+def freeze(trial_key: str, mlflow_run: str) -> str:
+    """Freeze the dossier of the trial; its digest. Announces it for review as the concept's partition."""
+    from seedbank.review.dossier import prepare_dossier
+    from seedbank.search import load_trial
+
+    context = get_current_context()
+    order = Order.of(context, REFERENCE_SETS)
+    bank = order.bank()
+    concept = bank.concept(order.one_concept())
+    digest = prepare_dossier(bank, load_trial(bank, concept.name, trial_key)).digest
+    asked = list(order.requested_by(concept))
+    _announce(
+        context, DOSSIERS, concept.name, dossier=digest, trial=trial_key, mlflow_run=mlflow_run, requested_by=asked
+    )
+    return digest
+
+
+def open_review() -> str:
+    """Check that there is a dossier to review and enough people who may; its digest. Nobody is asked when nobody could answer."""
+    from seedbank.orchestration.cases import Case
+
+    case = Case.of(Order.of(get_current_context(), DOSSIERS))
+    case.check_people()
+    return case.digest
+
+
+def publish() -> str:
+    """Publish what the signed decisions on record allow; the release's folder in the store.
+
+    Reads neither an XCom nor a task's state. A person's "no" skips the task, for that is an answer; anything else that is missing from a
+    full approval fails it.
+    """
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from seedbank.orchestration.cases import Case
+    from seedbank.release import publish
+
+    context = get_current_context()
+    case = Case.of(Order.of(context, DOSSIERS))
+    if rejection := case.rejection():
+        raise AirflowSkipException(rejection)
+    release = publish(case.bank, case.digest)
+    _announce(context, RELEASES, case.dossier.concept, dossier=case.digest, release=release.folder)
+    return str(release.folder)
+
+
+def tag_mlflow() -> None:
+    """Tag the trial's MLflow run with the decisions on record and the release, for people who look there."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from seedbank.orchestration.cases import Case
+    from seedbank.release import publish
+    from seedbank.tracking import log_decision, log_release
+
+    case = Case.of(Order.of(get_current_context(), DOSSIERS))
+    try:
+        for decision in case.decisions():
+            log_decision(case.bank, decision)
+        if case.published:
+            log_release(case.bank, publish(case.bank, case.digest))  # finds the release that is there
+    except UsageError as error:
+        raise AirflowSkipException(str(error)) from error
+
+
+def _tell(stage: str, done: int, total: int) -> None:
+    log.info("%s: %d of %d", stage, done, total)
+
+
+def _announce(context: Any, asset: Any, concept: str, **extra: Any) -> None:
+    """Make the event that the task's success will emit carry ``concept`` as its partition and ``extra`` as its message."""
+    event = context["outlet_events"][asset]
+    event.add_partitions(concept)
+    event.extra = extra

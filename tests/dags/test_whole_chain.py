@@ -1,0 +1,91 @@
+"""The whole way with real parts, from photos to a signed release, all in ``dag.test()``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from seedbank.bank import Bank
+from seedbank.references.validation import latest_reference_set
+from seedbank.release import latest_release, verify_release
+from seedbank.search import latest_trial
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+PHOTOS = Path(__file__).resolve().parents[2] / "examples" / "photos"
+KIND = "wrench"
+"""A kind that the shipped model draws now and then, so that a short search finds it."""
+TOO_FEW = "hook"
+
+
+@pytest.fixture
+def photos(bank: Bank, tmp_path: Path) -> Path:
+    """An intake folder with the photos of one concept, good and bad, and too few of another."""
+    folder = tmp_path / "intake"
+    shutil.copytree(PHOTOS / KIND, folder / KIND)
+    shutil.copy(PHOTOS / "clover" / "no-rights-01.jpg", folder / KIND)
+    folder.joinpath(TOO_FEW).mkdir()
+    for path in sorted((PHOTOS / TOO_FEW).glob("photo-0[12].*")):
+        shutil.copy(path, folder / TOO_FEW)
+    for name in (KIND, TOO_FEW):
+        concept = {"name": name, "prompt": f"a photo of a {name}", "owner": "mia"}
+        policy = {"selection": {"candidates": 2, "plain": 2}}
+        bank.settings.concepts.joinpath(f"{name}.yaml").write_text(yaml.safe_dump(concept | {"policy": policy}))
+    return folder
+
+
+@pytest.fixture
+def run(airflow: Any, dag_bag: Any) -> Callable[..., tuple[dict[str, list[str]], dict[str, Any]]]:
+    """Run a DAG in ``dag.test()``; the states of its tasks' instances, and the event it announced."""
+
+    def run(dag_id: str, **conf: Any) -> tuple[dict[str, list[str]], dict[str, Any]]:
+        made = dag_bag.dags[dag_id].test(run_conf=conf)
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{made.run_id}/taskInstances"
+        states: dict[str, list[str]] = {}
+        for task in airflow.call("admin", "GET", path).json()["task_instances"]:
+            states.setdefault(task["task_id"], []).append(task["state"])
+        query = {"source_dag_id": dag_id, "source_run_id": made.run_id}
+        events = airflow.call("admin", "GET", "/api/v2/assets/events", params=query).json()["asset_events"]
+        return states, events[0] if len(events) == 1 else {}
+
+    return run
+
+
+def test_photos_become_a_signed_release(bank: Bank, photos: Path, run: Any, review: Any) -> None:
+    states, announced = run("reference_intake", source=str(photos))
+    assert states["intake"] == ["success"]
+    assert sorted(states["validate"]) == ["failed", "success"]  # too few photos of one kind do not stop the other
+    assert announced["partition_key"] == KIND
+    chosen = latest_reference_set(bank, KIND)
+    assert announced["extra"] == {"digest": chosen.digest, "requested_by": ["dag_test", "mia"]}
+    refused = [entry.concept for entry in bank.ledger.entries(event="references.refused")]
+    assert refused == [TOO_FEW]
+    assert [entry.concept for entry in bank.ledger.entries(event="intake.quarantined")] == [KIND]
+
+    states, announced = run("seed_optimisation", concept=KIND, **announced["extra"])
+    assert states == {"optimise": ["success"], "log_to_mlflow": ["success"], "freeze_dossier": ["success"]}
+    trial = latest_trial(bank, KIND)
+    assert trial.reference_set == chosen.digest
+    assert trial.requested_by == ("dag_test", "mia")
+    assert (announced["partition_key"], announced["extra"]["trial"]) == (KIND, trial.key)
+
+    def people(room: Any) -> None:
+        assert announced["extra"]["dossier"] in room.asks(1)["body"]
+        room.answer("alice", 1)
+        room.asks(2)
+        room.answer("bob", 2)
+
+    assert set(review(people, concept=KIND, **announced["extra"]).values()) == {"success"}
+    release = verify_release(Path(bank.settings.store) / latest_release(bank, KIND), bank.settings.keys / "release.pub")
+    assert release.manifest.trial == trial.key
+    assert bank.ledger.verify() > 0
+    assert {entry.actor for entry in bank.ledger.entries()} == {
+        "airflow:reference_intake",
+        "airflow:seed_optimisation",
+        "airflow:release_review",
+    }

@@ -45,7 +45,7 @@ def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32) -> LoadedMo
     options = {"safety_checker": None, "requires_safety_checker": False, "variant": _variant(folder)}
     with quiet():
         pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, **options
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, **options
         )
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)

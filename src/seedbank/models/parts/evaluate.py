@@ -94,7 +94,7 @@ def load(weights: Path) -> Any:
     from diffusers import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline.from_pretrained(
-        weights / "pipeline", torch_dtype=torch.float32, local_files_only=True, use_safetensors=True
+        weights / "pipeline", dtype=torch.float32, local_files_only=True, use_safetensors=True
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

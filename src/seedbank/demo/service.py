@@ -65,7 +65,7 @@ class Service:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_before_exec,
             )
 
     def check(self) -> None:
@@ -173,6 +173,13 @@ def last_lines(log: Path, count: int = LAST_LINES) -> str:
     except OSError:
         return "(no log)"
     return "\n".join(lines[-count:])
+
+
+def _before_exec() -> None:
+    """Runs in the new process: take SIGINT, which a shell in the background makes its children ignore, and end with the demo."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.platform == "linux":
+        _stop_with_parent()
 
 
 def _stop_with_parent() -> None:

@@ -21,7 +21,7 @@ class QualityPolicy(Record):
     min_side_px: int = Field(default=128, ge=1)
     """Shorter side as decoded, in pixels: twice what the shipped model draws."""
     min_sharpness: float = Field(default=20.0, ge=0)
-    """Variance of the Laplacian, in grey levels²; our clean photos measure 40 and more, blurred by 2 pixels in 384 at most 17."""
+    """Variance of the Laplacian, in grey levels²; our clean photos measure 23 and more, blurred by 2 pixels in 384 at most 17."""
     min_contrast: float = Field(default=0.03, ge=0, le=0.5)
     """Root-mean-square contrast, with white as 1; below it there is nothing to see."""
     max_aspect: float = Field(default=2.5, ge=1)

@@ -44,7 +44,7 @@ EVERY = "every"
 TURNING = "turning"
 """Key of the pictures in the UI's image grid."""
 KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Makes the UI open on runs and their charts; left to guess, it takes the experiment for one of prompts and traces."""
+"""Asks the UI to treat the experiment as model development (runs and charts) instead of guessing; not every page of it obeys."""
 BATCH = 1000
 """Metrics in one request; MLflow's servers refuse more."""
 DATASET_DIGEST = 32

@@ -26,8 +26,8 @@ GROUND_SCALE = 2.0
 MAD_TO_SIGMA = 1.4826
 """Scales the median absolute deviation to a standard deviation under a normal law."""
 FLOOR = 0.06
-"""The least standard deviation of likenesses that is believed: it keeps a very uniform pool from calling its own photos strangers. With it,
-on renders of nine rare parts under the shipped guard, 0.5 % of the right photos and 94 % of the wrong ones deviate by 3.5 and more."""
+"""The least standard deviation of likenesses that is believed: it keeps a very uniform pool from calling its own photos strangers.
+Simulated under an earlier guard, floors of 0.05 and 0.08 lose at most 0.7 % of the right photos and catch 85 to 95 % of the wrong ones."""
 EMPTY = 1e-3
 """Grey levels of detail below which a thumbnail shows nothing."""
 

@@ -22,10 +22,10 @@ from seedbank.models.parts.loop import Budget, Trained, accelerator, averaged, f
 from seedbank.models.parts.text import WIDTH, build_text_encoder, build_tokenizer
 from seedbank.models.parts.world import CAPTIONS, KINDS
 
-BUDGET = Budget(steps=17_000, batch=512, rate=1e-3, warmup=400)
+BUDGET = Budget(steps=5939, batch=512, rate=1e-3, warmup=400)
 EMPTY_PROMPTS = 0.1
 SNR_LIMIT = 8.0
-SAMPLER: dict[str, float] = {"num_inference_steps": 14, "guidance_scale": 2.5, "height": 64, "width": 64}
+SAMPLER: dict[str, float] = {"num_inference_steps": 10, "guidance_scale": 1.0, "height": 64, "width": 64}
 """How the shipped model is meant to be sampled; written to ``pipeline/seedbank.json``."""
 
 

@@ -44,8 +44,8 @@ PER_PART = 400
 DECODING_NOISE = 0.5
 """Most noise on the latents of a picture that a judge sees through the codec, in standard deviations."""
 AUDITOR = Budget(steps=3000, batch=192, rate=2e-3, averaging=0.998)
-ENCODER = Budget(steps=5000, batch=256, rate=1e-3, averaging=0.998, seed=2305)
-GUARD = Budget(steps=4000, batch=256, rate=2e-3, averaging=0.998, seed=2306)
+ENCODER = Budget(steps=4000, batch=256, rate=1e-3, averaging=0.998, seed=2305)
+GUARD = Budget(steps=3500, batch=256, rate=2e-3, averaging=0.998, seed=2306)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from seedbank.models.parts.data import Images, tail_set, zoo_set
 from seedbank.models.parts.loop import Budget, Trained, accelerator, averaged, fit, half_precision, recorded
 
-BUDGET = Budget(steps=5000, batch=96, rate=1e-3)
+BUDGET = Budget(steps=4423, batch=96, rate=1e-3)
 KL_WEIGHT, EDGE_WEIGHT, COLOUR_WEIGHT = 5e-4, 1.0, 1.0
 
 

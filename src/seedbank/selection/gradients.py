@@ -165,9 +165,7 @@ def _unrolled(
 
 
 @torch.no_grad()
-def _forward(
-    sampler: Sampler, states: list[State], first: int, last: int, keep: int, keys: Keys | None
-) -> list[State]:
+def _forward(sampler: Sampler, states: list[State], first: int, last: int, keep: int, keys: Keys | None) -> list[State]:
     """``states`` followed by those after the steps ``first`` to ``last`` (exclusive); only the last ``keep`` of them."""
     for index in range(first, last):
         states = [*states, sampler.advance(states[-1], index, keys)][-keep:]

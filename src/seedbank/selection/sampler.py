@@ -151,10 +151,10 @@ class Sampler:
         """
 
         def some(piece: slice) -> Tensor:
-            after = self.start(latents[piece]).latents if first == 0 else latents[piece]
-            for after in self.trail(latents[piece], first, last, keys=keys and keys[piece]):
-                pass
-            return after
+            state = self.start(latents[piece]) if first == 0 else State(latents[piece])
+            for index in range(first, len(self.steps) if last is None else last):
+                state = self.advance(state, index, keys and keys[piece])
+            return state.latents
 
         return torch.cat(in_batches(some, len(latents), room=self.room, kind="sampling"))
 

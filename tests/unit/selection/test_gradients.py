@@ -15,7 +15,6 @@ from diffusers import (
     EulerDiscreteScheduler,
     LCMScheduler,
 )
-from support import pipelines as tiny
 from torch import Tensor
 
 from seedbank.errors import OutOfMemory, UsageError
@@ -25,6 +24,7 @@ from seedbank.selection.objective import Evaluation, Objective, PaperAppearance,
 from seedbank.selection.sampler import Sampler, State, make_sampler
 from seedbank.selection.targets import Targets, make_targets, stack_images
 from seedbank.trials import SamplerConfig
+from support import pipelines as tiny
 
 SD = {"steps_offset": 1, **tiny.BETAS}
 FLOAT = 2e-6
@@ -32,7 +32,10 @@ FLOAT = 2e-6
 
 FAMILIES: list[tuple[str, Callable[[], Any]]] = [
     ("sd DDIM", lambda: tiny.stable_diffusion(DDIMScheduler(clip_sample=False, **SD))),
-    ("sd DDIM v", lambda: tiny.stable_diffusion(DDIMScheduler(clip_sample=False, prediction_type="v_prediction", **SD))),
+    (
+        "sd DDIM v",
+        lambda: tiny.stable_diffusion(DDIMScheduler(clip_sample=False, prediction_type="v_prediction", **SD)),
+    ),
     ("sd DDIM x", lambda: tiny.stable_diffusion(DDIMScheduler(clip_sample=False, prediction_type="sample", **SD))),
     ("sd Euler", lambda: tiny.stable_diffusion(EulerDiscreteScheduler(**SD))),
     ("sd ancestral", lambda: tiny.stable_diffusion(EulerAncestralDiscreteScheduler(**SD))),
@@ -208,9 +211,7 @@ def test_fresh_noise_follows_the_keys(noise: Tensor) -> None:
 @pytest.mark.parametrize("scheduler", [DDIMScheduler(clip_sample=False, **SD), DPMSolverMultistepScheduler(**SD)])
 def test_memory_does_not_grow_with_the_steps(scheduler: Any, mode: str) -> None:
     pipeline = tiny.stable_diffusion(scheduler)
-    few, many = (
-        _peak(lambda sampler=make_sampler(pipeline, "ab", _config(steps)): _go(sampler, mode)) for steps in (4, 16)
-    )
+    few, many = (_peak(_go, make_sampler(pipeline, "ab", _config(steps)), mode) for steps in (4, 16))
     between = 2 * 4 * 4 * 8 * 8 * 2  # bytes of the latents, and the remembered ones, between two steps
     assert many <= few + 12 * between + 2048
     assert few > 20 * between, "the network's activations are what is measured"
@@ -218,9 +219,7 @@ def test_memory_does_not_grow_with_the_steps(scheduler: Any, mode: str) -> None:
 
 def test_the_measure_of_memory_sees_plain_autograd_grow() -> None:
     pipeline = tiny.stable_diffusion()
-    few, many = (
-        _peak(lambda sampler=make_sampler(pipeline, "ab", _config(steps)): _plain(sampler)) for steps in (4, 16)
-    )
+    few, many = (_peak(_plain, make_sampler(pipeline, "ab", _config(steps))) for steps in (4, 16))
     assert many > 3 * few
 
 
@@ -305,7 +304,7 @@ def test_not_even_one_image_fits(sampler_config: SamplerConfig) -> None:
     def full(trail: Sequence[Tensor]) -> Evaluation:
         raise torch.OutOfMemoryError("out of memory")
 
-    with pytest.raises(OutOfMemory, match="for the gradient one_vjp of a single image; .* a cheaper gradient mode"):
+    with pytest.raises(OutOfMemory, match=r"for the gradient one_vjp of a single image; .* a cheaper gradient mode"):
         slope(sampler, _noise(sampler), full, Mode.parse("one_vjp@0.5"))
 
 
@@ -345,11 +344,11 @@ def _plain(sampler: Sampler) -> None:
     torch.autograd.grad(last.sum(), leaf)
 
 
-def _peak(work: Callable[[], None]) -> int:
+def _peak(work: Callable[..., None], *what: Any) -> int:
     """The most bytes that PyTorch's allocator had given out at once while ``work`` ran."""
-    work()
+    work(*what)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        work()
+        work(*what)
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
     now = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):

@@ -18,13 +18,13 @@ from diffusers import (
     LCMScheduler,
     PNDMScheduler,
 )
-from support import pipelines as tiny
 from torch import Tensor
 
 from seedbank.errors import OutOfMemory, UsageError
 from seedbank.selection.families import Family, adapt
 from seedbank.selection.sampler import Sampler, from_pixels, make_sampler, to_pixels
 from seedbank.trials import SamplerConfig
+from support import pipelines as tiny
 
 SD = {"steps_offset": 1, **tiny.BETAS}
 TRAILING = {"timestep_spacing": "trailing", **SD}
@@ -295,7 +295,9 @@ def test_a_prompt_that_does_not_fit_is_cut_off_and_said_so(build: Build, prompt:
 def test_another_scheduler_is_refused(build_pipeline: Any) -> None:
     pipeline = build_pipeline()
     pipeline.scheduler = PNDMScheduler()
-    with pytest.raises(UsageError, match=r"expected one of DDIMScheduler, .* got PNDMScheduler; set pipeline\.scheduler"):
+    with pytest.raises(
+        UsageError, match=r"expected one of DDIMScheduler, .* got PNDMScheduler; set pipeline\.scheduler"
+    ):
         make_sampler(pipeline, "a")
 
 
@@ -310,7 +312,10 @@ def test_clipping_is_refused(build_pipeline: Any, setting: str) -> None:
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        (DPMSolverMultistepScheduler(solver_order=3), r"deterministic DPMSolver.* of order 1 or 2, got {'solver_order': 3}"),
+        (
+            DPMSolverMultistepScheduler(solver_order=3),
+            r"deterministic DPMSolver.* of order 1 or 2, got {'solver_order': 3}",
+        ),
         (DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"), "got {'algorithm_type': 'sde-dpmsolver"),
         (DDIMScheduler(clip_sample=False, rescale_betas_zero_snr=True), "where the first step divides by zero"),
         (FlowMatchEulerDiscreteScheduler(), "expected a scheduler for the predictions of StableDiffusionPipeline"),
@@ -327,18 +332,24 @@ def test_settings_that_cannot_be_sampled_are_refused(build_pipeline: Any, schedu
 def test_a_prediction_nobody_knows_is_refused(build_pipeline: Any) -> None:
     pipeline = build_pipeline()
     pipeline.scheduler.register_to_config(prediction_type="score")
-    with pytest.raises(UsageError, match="that predicts one of epsilon, v_prediction, sample, flow_prediction, got 'score'"):
+    with pytest.raises(
+        UsageError, match="that predicts one of epsilon, v_prediction, sample, flow_prediction, got 'score'"
+    ):
         make_sampler(pipeline, "a")
 
 
-@pytest.mark.parametrize(("steps", "message"), [(0, "at least one step, got 0"), (60, "LCMScheduler cannot take 60 steps")])
+@pytest.mark.parametrize(
+    ("steps", "message"), [(0, "at least one step, got 0"), (60, "LCMScheduler cannot take 60 steps")]
+)
 def test_a_number_of_steps_the_scheduler_cannot_take_is_refused(steps: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make_sampler(tiny.stable_diffusion(LCMScheduler(**SD)), "a", _config(steps))
 
 
 def test_another_family_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"expected one of StableDiffusionPipeline, .* got a object; other families need"):
+    with pytest.raises(
+        UsageError, match=r"expected one of StableDiffusionPipeline, .* got a object; other families need"
+    ):
         make_sampler(object(), "a")
 
 
@@ -354,7 +365,9 @@ def test_a_codec_without_an_encoder_says_what_is_lost(build_pipeline: Any) -> No
     sampler = make_sampler(pipeline, "a", _config())
     assert not sampler.family.can_encode
     assert sampler.draw(torch.randn(sampler.noise_shape)).shape == (16, 16, 3)
-    with pytest.raises(UsageError, match=r"expected a VAE with an encoder, got AutoencoderKL .* leave out the appearance"):
+    with pytest.raises(
+        UsageError, match=r"expected a VAE with an encoder, got AutoencoderKL .* leave out the appearance"
+    ):
         sampler.family.encode(torch.rand(1, 3, 16, 16))
 
 

@@ -133,13 +133,13 @@ class Flux(StableDiffusion3):
 def _pack(latents: Tensor) -> Tensor:
     """``[B, C, 2h, 2w]`` to ``[B, h·w, 4C]``: each 2x2 patch one token."""
     batch, channels, height, width = latents.shape
-    patches = latents.unflatten(2, (height // 2, 2)).unflatten(4, (width // 2, 2))
+    patches = latents.reshape(batch, channels, height // 2, 2, width // 2, 2)
     return patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, height * width // 4, 4 * channels)
 
 
 def _unpack(tokens: Tensor, height: int, width: int) -> Tensor:
     """The inverse of :func:`_pack`."""
-    patches = tokens.unflatten(2, (-1, 2, 2)).unflatten(1, (height // 2, width // 2))
+    patches = tokens.reshape(len(tokens), height // 2, width // 2, -1, 2, 2)
     return patches.permute(0, 3, 1, 4, 2, 5).reshape(len(tokens), -1, height, width)
 
 

@@ -24,7 +24,15 @@ from torch import Tensor
 from seedbank.errors import UsageError
 from seedbank.selection.batches import Room, in_batches
 from seedbank.selection.families import Condition, Family, adapt
-from seedbank.selection.schedules import FLOW, Schedule, Step, make_schedule, predicted_clean, predicted_noise
+from seedbank.selection.schedules import (
+    FLOW,
+    Schedule,
+    Step,
+    make_schedule,
+    named_scheduler,
+    predicted_clean,
+    predicted_noise,
+)
 from seedbank.trials import SamplerConfig
 
 Keys = Sequence[str]
@@ -206,6 +214,8 @@ def make_sampler(
 ) -> Sampler:
     """A sampler of ``pipeline`` for ``prompt``; without ``config``, as the family is usually sampled, at the model's own size.
 
+    The scheduler is the one that ``config`` names, over the pipeline's noise schedule; the pipeline's own if that name is empty. The
+    pipeline stays as it is.
     ``condition`` is used instead of encoding the prompt. A prompt that is longer than the tokenizer takes is cut off as diffusers does,
     with a warning; :attr:`Sampler.notes` says so too.
 
@@ -218,14 +228,14 @@ def make_sampler(
         raise UsageError(f"expected a size in multiples of {family.multiple}, got {config.height}x{config.width}")
     if config.num_inference_steps < 1:
         raise UsageError(f"expected at least one step, got {config.num_inference_steps}")
-    timing = family.timing(config.num_inference_steps, config)
-    schedule = make_schedule(pipeline.scheduler, timing, family.device)
+    own = named_scheduler(pipeline.scheduler, config.scheduler or type(pipeline.scheduler).__name__)
+    config = config.model_copy(update={"scheduler": type(own).__name__})
+    schedule = make_schedule(own, family.timing(config.num_inference_steps, config), family.device)
     if (schedule.prediction == FLOW) != hasattr(pipeline, "transformer"):
         raise UsageError(
-            f"expected a scheduler for the predictions of {type(pipeline).__name__}, got {type(pipeline.scheduler).__name__} "
+            f"expected a scheduler for the predictions of {type(pipeline).__name__}, got {type(own).__name__} "
             f"for {schedule.prediction!r}; use the scheduler that the model ships"
         )
-    own = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
     sampler = Sampler(family, condition or family.condition(prompt, config), schedule, config, own)
     for note in sampler.notes:
         warnings.warn(note, stacklevel=2)

@@ -88,14 +88,11 @@ class Schedule:
 
 
 def make_schedule(scheduler: Any, timing: Mapping[str, Any], device: torch.device | None = None) -> Schedule:
-    """The steps that ``scheduler`` takes when its ``set_timesteps`` is given ``timing``.
+    """The steps that ``scheduler``, which :func:`unsupported` has no fault to find with, takes when told of ``timing``.
 
     Raises:
-        UsageError: the scheduler, one of its settings or the number of steps is not supported.
+        UsageError: it cannot take that number of steps.
     """
-    fault = unsupported(scheduler)
-    if fault:
-        raise UsageError(f"{fault}; set pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)")
     own = type(scheduler).from_config(scheduler.config)
     try:
         own.set_timesteps(**timing)
@@ -105,6 +102,30 @@ def make_schedule(scheduler: Any, timing: Mapping[str, Any], device: torch.devic
             f"{type(own).__name__} cannot take {count} steps: {error}; ask for another number of steps"
         ) from error
     return SCHEDULERS[type(own).__name__](own, own.timesteps.to(device))
+
+
+def named_scheduler(scheduler: Any, name: str) -> Any:
+    """A fresh copy of ``scheduler``, or the scheduler called ``name`` with the same noise schedule.
+
+    Raises:
+        UsageError: its steps cannot be reproduced.
+    """
+    if name == type(scheduler).__name__:
+        kind, plain = type(scheduler), {}
+    elif name in SCHEDULERS:
+        import diffusers
+
+        kind = getattr(diffusers, name)
+        plain = {"clip_sample": False} if name == "DDIMScheduler" else {}  # its default would clip
+    else:
+        raise UsageError(
+            f"expected one of {', '.join(SCHEDULERS)}, got {name}; name one of these in the sampler's config"
+        )
+    own = kind.from_config(scheduler.config, **plain)
+    fault = unsupported(own)
+    if fault:
+        raise UsageError(f"{fault}; name another scheduler in the sampler's config, such as DDIMScheduler")
+    return own
 
 
 def unsupported(scheduler: Any) -> str:

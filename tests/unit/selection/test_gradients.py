@@ -363,5 +363,5 @@ def _noise(sampler: Sampler) -> Tensor:
 
 def _config(steps: int = 4, guidance: float = 3.0) -> SamplerConfig:
     return SamplerConfig(
-        scheduler="any", num_inference_steps=steps, guidance_scale=guidance, height=16, width=16, dtype="float32"
+        scheduler="", num_inference_steps=steps, guidance_scale=guidance, height=16, width=16, dtype="float32"
     )

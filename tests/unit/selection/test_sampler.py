@@ -195,6 +195,21 @@ def test_encoding_is_the_inverse_of_what_decoding_does_to_latents(codec: dict[st
     torch.testing.assert_close(family.decode(family.encode(images)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "DDIMScheduler"])
+def test_the_config_names_the_scheduler(pipeline: Any, name: str) -> None:
+    sampler = make_sampler(pipeline, "a", _config(6, scheduler=name))
+    assert (sampler.config.scheduler, type(pipeline.scheduler).__name__) == (name, "DDIMScheduler")
+    noise = _noise(sampler)
+    usual = make_sampler(pipeline, "a", _config(6))
+    assert usual.config.scheduler == "DDIMScheduler"
+    assert torch.equal(usual.run(noise), sampler.run(noise)) == (name == "DDIMScheduler")
+
+
+def test_a_scheduler_nobody_knows_is_refused(pipeline: Any) -> None:
+    with pytest.raises(UsageError, match=r"expected one of DDIMScheduler, .* got HeunScheduler; name one of these"):
+        make_sampler(pipeline, "a", _config(scheduler="HeunScheduler"))
+
+
 def test_fewer_steps_over_the_same_noise(pipeline: Any, sampler_config: SamplerConfig) -> None:
     sampler = make_sampler(pipeline, "a", sampler_config)
     few = sampler.with_steps(2)
@@ -296,7 +311,7 @@ def test_another_scheduler_is_refused(build_pipeline: Any) -> None:
     pipeline = build_pipeline()
     pipeline.scheduler = PNDMScheduler()
     with pytest.raises(
-        UsageError, match=r"expected one of DDIMScheduler, .* got PNDMScheduler; set pipeline\.scheduler"
+        UsageError, match=r"expected one of DDIMScheduler, .* got PNDMScheduler; name another scheduler"
     ):
         make_sampler(pipeline, "a")
 
@@ -422,9 +437,9 @@ def _noise(sampler: Sampler) -> Tensor:
     return torch.randn(2, *sampler.noise_shape, generator=_generator(5))
 
 
-def _config(steps: int = 4, guidance: float = 3.0) -> SamplerConfig:
+def _config(steps: int = 4, guidance: float = 3.0, scheduler: str = "") -> SamplerConfig:
     return SamplerConfig(
-        scheduler="any",
+        scheduler=scheduler,
         num_inference_steps=steps,
         guidance_scale=guidance,
         height=16,

@@ -1,7 +1,7 @@
 """What a gradient on the noise costs on a GPU: every mode against SeedSelect's full unroll, and what makes it faster.
 
-The Stable Diffusion 1.5 architecture with random weights (cost needs no training), 512x512, 20 steps at guidance 7.5; text states are random
-too. One run on one card, everything in it:
+The Stable Diffusion 1.5 architecture with random weights (cost needs no training), 512x512, 20 steps at guidance 7.5; text states are
+random too. One run on one card, everything in it:
 
 1. the card's matrix rate, and the U-Net's operations;
 2. ``seedselect_v1``: the full unroll in float32 as released (U-Net gradient checkpointing, three VAE decodes, three ViT-H/14 passes);
@@ -27,9 +27,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 START = time.monotonic()
 ROOT = Path(__file__).parents[1]
@@ -265,7 +266,9 @@ def build(size: Size, device: torch.device) -> Parts:
     return Parts(*(network.eval().requires_grad_(False) for network in networks), goal)
 
 
-def make(size: Size, parts: Parts, device: torch.device, family: type[StableDiffusion] = StableDiffusion) -> Sampler:
+def make(
+    size: Size, parts: Parts, device: torch.device, family: Callable[[Any], StableDiffusion] = StableDiffusion
+) -> Sampler:
     """The product's sampler over these networks, with random text states."""
     from diffusers import DDIMScheduler
 
@@ -299,22 +302,23 @@ class TwoCalls(StableDiffusion):
         return without + guidance_scale * (with_text - without)
 
 
+@dataclass(frozen=True)
 class Compiled(StableDiffusion):
     """A compiled network where no gradient is wanted: all steps but one of a one_vjp. It saves the compilation of a second graph."""
 
-    graphs: ClassVar[dict[Any, Any]] = {}
+    graph: Any = None
 
     @property
     def network(self) -> Any:
         """The U-Net, compiled or as it is."""
-        return self.pipeline.unet if torch.is_grad_enabled() else _Called(self.pipeline.unet, self.graphs)
+        return self.pipeline.unet if torch.is_grad_enabled() else _Called(self.pipeline.unet, self.graph)
 
 
 class _Called:
     """A module that is called through its compiled form and else looks like itself."""
 
-    def __init__(self, module: Any, graphs: dict[Any, Any]) -> None:
-        self.module, self.graph = module, graphs[module]
+    def __init__(self, module: Any, graph: Any) -> None:
+        self.module, self.graph = module, graph
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.module, name)
@@ -421,7 +425,7 @@ def before_and_after(report: Report, size: Size, parts: Parts, device: torch.dev
     from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
     def row(
-        family: type[StableDiffusion] = StableDiffusion, batches: Sequence[int] = (1, size.batch)
+        family: Callable[[Any], StableDiffusion] = StableDiffusion, batches: Sequence[int] = (1, size.batch)
     ) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for batch in batches:
@@ -450,10 +454,10 @@ def before_and_after(report: Report, size: Size, parts: Parts, device: torch.dev
         return row()
 
     def compiled(batch: int) -> dict[str, Any]:
-        Compiled.graphs[parts.unet] = torch.compile(parts.unet, mode="reduce-overhead", dynamic=False)
-        sampler = make(size, parts, device, Compiled)
+        family = partial(Compiled, graph=torch.compile(parts.unet, mode="reduce-overhead", dynamic=False))
+        sampler = make(size, parts, device, family)
         spent = timed(lambda: sampler.with_steps(2).run(draw_noise(sampler, batch)), device)
-        return {"seconds_to_compile": spent} | row(Compiled, (batch,))
+        return {"seconds_to_compile": spent} | row(family, (batch,))
 
     report.add("attention unfused, guidance in two calls", unfused, needs=12)
     report.add("+ fused attention", lambda: row(TwoCalls), needs=12)

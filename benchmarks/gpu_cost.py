@@ -70,6 +70,8 @@ class Size:
     """For before and after, beside one image."""
     most: int
     """The largest batch that is tried."""
+    compiler: dict[str, str]
+    """Options of ``torch.compile``; the toy sizes are only traced."""
 
 
 REAL = Size(
@@ -106,6 +108,7 @@ REAL = Size(
     product=8192,
     batch=4,
     most=256,
+    compiler={"mode": "reduce-overhead"},
 )
 TINY = Size(
     unet={
@@ -142,6 +145,7 @@ TINY = Size(
     product=256,
     batch=2,
     most=4,
+    compiler={"backend": "eager"},
 )
 
 
@@ -454,7 +458,7 @@ def before_and_after(report: Report, size: Size, parts: Parts, device: torch.dev
         return row()
 
     def compiled(batch: int) -> dict[str, Any]:
-        family = partial(Compiled, graph=torch.compile(parts.unet, mode="reduce-overhead", dynamic=False))
+        family = partial(Compiled, graph=torch.compile(parts.unet, dynamic=False, **size.compiler))
         sampler = make(size, parts, device, family)
         spent = timed(lambda: sampler.with_steps(2).run(draw_noise(sampler, batch)), device)
         return {"seconds_to_compile": spent} | row(family, (batch,))

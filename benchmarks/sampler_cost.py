@@ -72,7 +72,7 @@ class Bench:
 
         self.loaded, self.prompt, self.turns = load_pipeline(model), prompt, turns
         self.sampler = make_sampler(self.loaded.pipeline, prompt, self.loaded.sampler)
-        photos = [Image.open(path).convert("RGB") for path in sorted(PHOTOS.rglob("*wingnut*/*.*g"))[:8]]
+        photos = [Image.open(path).convert("RGB") for path in sorted((PHOTOS / "wingnut").glob("photo-*.jpg"))]
         search = Search(self.sampler, photos, load_encoder(), load_guard(), BALANCED)
         self.objective = search.objective
 

@@ -16,8 +16,7 @@ direction of the gradient is used. It keeps one network Jacobian so that the gra
 and differentiates what the proxy draws; what is kept must be drawn and judged by the sampler itself.
 
 No mode's peak memory grows with the number of steps, but for the latents between the steps, which ``full`` keeps (the network's
-activations are some thousand times as large). Float16 networks lose small gradients, so the cotangent is multiplied with a power of two
-before it enters the network and divided after: exact, because the pull-back is linear.
+activations are some thousand times as large).
 """
 
 from __future__ import annotations
@@ -143,7 +142,7 @@ def _one_vjp(
     states = _forward(sampler, states, at + 1, len(sampler.steps), trail, keys)
     found = evaluate([state.latents for state in states[-min(trail, len(sampler.steps)) :]])
     cotangent = torch.stack(tuple(found.cotangents)).sum(0)
-    (gradient,) = _pull_back(sampler, [clean], [leaf], [cotangent])
+    (gradient,) = torch.autograd.grad(clean, leaf, cotangent)
     return gradient, found, sampler.cost(len(noise)) + 2 * sampler.cost(len(noise), 1)
 
 
@@ -184,23 +183,5 @@ def _back_through(
     outputs, cotangents = [after.latents], [latents]
     if clean is not None and after.clean is not None:
         outputs, cotangents = [*outputs, after.clean], [*cotangents, clean]
-    found = _pull_back(sampler, outputs, leaves, cotangents)
+    found = torch.autograd.grad(outputs, leaves, cotangents, materialize_grads=True)
     return found[0], found[1] if len(found) > 1 else None
-
-
-def _pull_back(
-    sampler: Sampler, outputs: list[Tensor], leaves: list[Tensor], cotangents: list[Tensor]
-) -> tuple[Tensor, ...]:
-    """Gradients at ``leaves``; through a float16 network at a scale where they do not vanish."""
-    if sampler.family.dtype is not torch.float16:
-        return torch.autograd.grad(outputs, leaves, cotangents, materialize_grads=True)
-    scale = _scale(cotangents)
-    found = torch.autograd.grad(outputs, leaves, [values * scale for values in cotangents], materialize_grads=True)
-    return tuple(values / scale for values in found)
-
-
-def _scale(cotangents: list[Tensor]) -> Tensor:
-    """For each image the power of two ``[B, 1, 1, 1]`` that brings its largest cotangent to between 1/2 and 1."""
-    largest = torch.stack([values.abs().amax((1, 2, 3), keepdim=True) for values in cotangents]).amax(0)
-    _, exponent = torch.frexp(largest.nan_to_num(1.0, 1.0, 1.0))
-    return torch.ldexp(torch.ones_like(largest), -exponent.clamp(-100, 100))

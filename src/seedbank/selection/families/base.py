@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seedbank.errors import UsageError
+from seedbank.selection.families.precision import in_dtype
 from seedbank.trials import SamplerConfig
 
 
@@ -133,8 +134,13 @@ class Codec:
     def decode(self, latents: Tensor) -> Tensor:
         """Images in about 0..1; values outside are kept so that their gradient is not lost."""
         scale, mean = self._affine
-        decoded = self.network.decode((latents * scale + mean).to(self.network.dtype), return_dict=False)[0]
-        return torch.as_tensor(decoded.float() / 2 + 0.5)
+        network = self.network
+
+        def run(raw: Tensor) -> Tensor:
+            found: Tensor = network.decode(raw, return_dict=False)[0]
+            return found
+
+        return in_dtype(run, latents * scale + mean, network.dtype) / 2 + 0.5
 
     def encode(self, images01: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Scaled latents of images in 0..1; raises :class:`~seedbank.errors.UsageError` without an encoder."""
@@ -211,10 +217,10 @@ class Adapter:
 
 
 def guide(output: Tensor, branches: int, scale: float) -> Tensor:
-    """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598): ``e0 + s·(e1 - e0)`` in float32; one branch passes through."""
+    """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598): ``e0 + s·(e1 - e0)``; one branch passes through."""
     if branches == 1:
-        return output.float()
-    without, with_text = output.float().chunk(2)
+        return output
+    without, with_text = output.chunk(2)
     return without + scale * (with_text - without)
 
 

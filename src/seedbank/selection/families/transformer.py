@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from seedbank.selection.families.base import Adapter, Condition, Sampling, cut_off, guide
+from seedbank.selection.families.precision import in_dtype
 from seedbank.trials import SamplerConfig
 
 LONG_PROMPT = {"StableDiffusion3Pipeline": 256, "FluxPipeline": 512}
@@ -52,10 +53,13 @@ class StableDiffusion3(Adapter):
         """The transformer's velocity, guided."""
         branches = len(condition)
         told = condition.spread(len(latents))
-        batch = latents.to(self.network.dtype).repeat(branches, 1, 1, 1)
-        times = timestep.expand(len(batch))
-        output = self.network(batch, told.text, timestep=times, return_dict=False, **told.extra)[0]
-        return guide(output, branches, guidance_scale)
+        times = timestep.expand(len(told))
+
+        def run(batch: Tensor) -> Tensor:
+            found: Tensor = self.network(batch, told.text, timestep=times, return_dict=False, **told.extra)[0]
+            return found
+
+        return guide(in_dtype(run, latents.repeat(branches, 1, 1, 1), self.dtype), branches, guidance_scale)
 
     def _shift(self, config: SamplerConfig, patch: int, most: float) -> float:
         """The timestep shift: linear in the number of image tokens between the scheduler's two anchors."""
@@ -118,16 +122,20 @@ class Flux(StableDiffusion3):
         """The transformer's velocity, from packed tokens and back."""
         _, _, height, width = latents.shape
         told = condition.spread(len(latents))
-        output = self.network(
-            hidden_states=_pack(latents).to(self.network.dtype),
-            timestep=(timestep / 1000).expand(len(latents)).to(self.network.dtype),
-            encoder_hidden_states=told.text,
-            txt_ids=torch.zeros(told.text.shape[1], 3, device=self.device, dtype=self.network.dtype),
-            img_ids=_positions(height // 2, width // 2).to(self.device, self.network.dtype),
-            return_dict=False,
-            **told.extra,
-        )[0]
-        return _unpack(output.float(), height, width)
+
+        def run(tokens: Tensor) -> Tensor:
+            found: Tensor = self.network(
+                hidden_states=tokens,
+                timestep=(timestep / 1000).expand(len(tokens)).to(self.dtype),
+                encoder_hidden_states=told.text,
+                txt_ids=torch.zeros(told.text.shape[1], 3, device=self.device, dtype=self.dtype),
+                img_ids=_positions(height // 2, width // 2).to(self.device, self.dtype),
+                return_dict=False,
+                **told.extra,
+            )[0]
+            return found
+
+        return _unpack(in_dtype(run, _pack(latents), self.dtype), height, width)
 
 
 def _pack(latents: Tensor) -> Tensor:

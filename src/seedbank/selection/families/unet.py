@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from seedbank.selection.families.base import Adapter, Condition, Sampling, cut_off, guide
+from seedbank.selection.families.precision import in_dtype
 from seedbank.trials import SamplerConfig
 
 ONE_STEP = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
@@ -54,11 +55,15 @@ class StableDiffusion(Adapter):
 
     def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
         """The U-Net's output, guided."""
-        branches = len(condition)
+        branches, network = len(condition), self.network
         told = condition.spread(len(latents))
-        batch = latents.to(self.network.dtype).repeat(branches, 1, 1, 1)
-        output = self.network(batch, timestep, told.text, return_dict=False, **self._inputs(told))[0]
-        return guide(output, branches, guidance_scale)
+        inputs = self._inputs(told)
+
+        def run(batch: Tensor) -> Tensor:
+            found: Tensor = network(batch, timestep, told.text, return_dict=False, **inputs)[0]
+            return found
+
+        return guide(in_dtype(run, latents.repeat(branches, 1, 1, 1), self.dtype), branches, guidance_scale)
 
     def _guided(self, config: SamplerConfig) -> bool:
         return config.guidance_scale > 1 and not self.takes_guidance

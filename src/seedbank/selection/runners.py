@@ -13,7 +13,12 @@ from seedbank.selection.engines.base import Asked, Engine
 from seedbank.selection.sampler import Sampler
 
 Score = Callable[[Tensor], Tensor]
-"""Images ``[B, 3, H, W]`` in 0..1 to ``[B]``, lower is better. Nothing about it needs to be differentiable."""
+"""Final latents ``[B, C, h, w]`` to ``[B]``, lower is better. Nothing about it needs to be differentiable."""
+
+
+def of_images(sampler: Sampler, score: Callable[[Tensor], Tensor]) -> Score:
+    """A score of latents from one of images ``[B, 3, H, W]`` in 0..1."""
+    return lambda latents: score(sampler.family.decode(latents).clamp(0, 1))
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def climb_without_gradients(
     Args:
         engine: fresh; it is used up.
         sampler: draws the images, batch by batch.
-        score: what is minimised.
+        score: what is minimised; for one that looks at images see :func:`of_images`.
         budget: network evaluations at most; those of a replayed history count.
         keep: how many of the best seeds to return.
         resume: scores of an interrupted run with the same arguments, batch by batch; they are told, not drawn again.
@@ -88,8 +93,7 @@ def climb_without_gradients(
 
 @torch.no_grad()
 def _draw(sampler: Sampler, score: Score, asked: Asked) -> Tensor:
-    latents = sampler.run(asked.noise.to(sampler.family.device))
-    return score(sampler.family.decode(latents).clamp(0, 1)).detach().cpu().double()
+    return score(sampler.run(asked.noise.to(sampler.family.device))).detach().cpu().double()
 
 
 def _lowest(found: Iterable[tuple[float, int, Seed]], keep: int) -> list[tuple[float, int, Seed]]:

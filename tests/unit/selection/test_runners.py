@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seedbank.selection.draws import plain_seed
 from seedbank.selection.engines import BayesianMixes, Engine, EvolvedMixes, RestartedNeighbours
-from seedbank.selection.runners import Climbed, Told, climb_without_gradients
+from seedbank.selection.runners import Climbed, Told, climb_without_gradients, of_images
 from seedbank.selection.sampler import Sampler, from_pixels, make_sampler
 from seedbank.trials import SamplerConfig
 
@@ -37,7 +37,7 @@ def red(images: Tensor) -> Tensor:
 
 
 def run(name: str, sampler: Sampler, budget: int = 30 * 8, **options: Any) -> Climbed:
-    return climb_without_gradients(build(name, sampler), sampler, red, budget, keep=3, **options)
+    return climb_without_gradients(build(name, sampler), sampler, of_images(sampler, red), budget, keep=3, **options)
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -95,5 +95,5 @@ def test_a_score_that_is_no_number_is_never_best(sampler: Sampler) -> None:
         scores[0] = torch.nan
         return scores
 
-    found = climb_without_gradients(build("cma", sampler), sampler, broken, 20 * 8)
+    found = climb_without_gradients(build("cma", sampler), sampler, of_images(sampler, broken), 20 * 8)
     assert np.isfinite(found.scores[0])

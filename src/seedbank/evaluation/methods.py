@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+DEAREST = 4
+"""A gradient costs at most so many drawings: one, and through all of it recomputation and a backward pass counted twice."""
+
+
 @dataclass(frozen=True)
 class Plain:
     """The starts as they are."""
@@ -187,7 +191,7 @@ class GradientBaseline:
         """Each iterate with its objective, on the CPU."""
         objective, mode = self.objective(problem), Mode.parse(self.gradient)
         start = stacked(starts).to(problem.sampler.family.device)
-        noise, memory, cost = start, first_memory(start), 0
+        noise, memory, cost = start, first_memory(start), DEAREST * problem.sampler.cost(len(starts))
         for iteration in range(self.iterations):
             if not meter.affords(cost):
                 return

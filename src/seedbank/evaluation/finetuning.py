@@ -190,7 +190,7 @@ def _train(
         for parameter, gradient in zip(learnt, gradients, strict=True):
             parameter.grad = gradient
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     return tuple(losses), each * len(losses), time.perf_counter() - start
 
 

@@ -17,7 +17,7 @@ from seedbank.selection.draws import plain_seed
 
 SAMPLE = 8
 """Network evaluations of one picture: 4 steps, guided."""
-STARTS = 3
+STARTS = 2
 SMALL = Training(steps=3, batch=2, rate=1e-3)
 METHODS: tuple[Method, ...] = (
     Plain(),

@@ -22,6 +22,7 @@ from seedbank.records import sha256
 from seedbank.search import pixel_digest
 from seedbank.seeds import Seed
 from seedbank.selection.sampler import make_sampler
+from seedbank.trace import trace
 from support.trials import CONCEPT, Made, make_bank, make_trial
 
 pytestmark = pytest.mark.integration
@@ -72,6 +73,16 @@ def test_asked_again_it_finds_what_it_found(made: Made, expanded: ExpansionRecor
     assert stages == []
     entries = [entry for entry in made.bank.ledger.entries() if entry.event == "expansion.finished"]
     assert [(entry.data["key"], entry.data["images"]) for entry in entries] == [(expanded.key, COUNT)]
+
+
+def test_an_expanded_image_is_traced_to_the_photos(made: Made, expanded: ExpansionRecord) -> None:
+    """So that a withdrawn photo leads to it."""
+    found = trace(made.bank, expanded.images[-1].image)
+    kinds = [node.kind for node in found.came_from]
+    assert kinds.count("photo") == len(made.reference_set.references)
+    assert {"trial", "expansion"} <= set(kinds)
+    photo = trace(made.bank, made.reference_set.references[0].photo)
+    assert {image.image for image in expanded.images} <= {node.digest for node in photo.went_into}
 
 
 def test_the_command_prints_it_and_says_no_when_there_are_too_few(made: Made, expanded: ExpansionRecord) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -12,17 +12,17 @@ from torch import Tensor
 from seedbank.evaluation.finetuning import LORA, TEXTUAL_INVERSION, FineTuned, Training, lora, textual_inversion
 from seedbank.evaluation.harness import Budget, Meter, Method, Outcome, Problem, finish
 from seedbank.seeds import Lineage, Seed
-from seedbank.selection.baselines import Baseline, Doodl, Nesterov, SphericalCentroid, first_memory, move
+from seedbank.selection import updates
+from seedbank.selection.baselines import Baseline, Doodl, Nesterov, SphericalCentroid, first_memory, move, risen
 from seedbank.selection.draws import plain_seed, to_numpy
 from seedbank.selection.engines import BayesianMixes, Engine, EvolvedMixes, RestartedNeighbours
 from seedbank.selection.engines.base import stacked
 from seedbank.selection.gradients import Mode, slope
-from seedbank.selection.objective import Objective
+from seedbank.selection.objective import Objective, PaperAppearance, PaperSemantic
+from seedbank.selection.recipes import AdamW
 from seedbank.selection.runners import climb_without_gradients
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+from seedbank.selection.targets import make_paper_targets
+from seedbank.selection.updates import Memory
 
 DEAREST = 4
 """A gradient costs at most so many drawings: one, and through all of it recomputation and a backward pass counted twice."""
@@ -165,45 +165,106 @@ class GradientBaseline:
         objective: what is minimised.
         iterations: gradient steps at most.
         gradient: a mode of :mod:`seedbank.selection.gradients`.
-        keep_best: the iterate with the lowest objective instead of the last.
+        keep: ``best`` by the objective, or the ``last`` iterate.
+        rises: a start ends when its objective rose more than so many times in a row, and the iterate before that is kept
+            (:func:`~seedbank.selection.baselines.risen`); 0 for never.
     """
 
     name: str
-    update: Baseline
+    update: Baseline | AdamW
     objective: Callable[[Problem], Objective]
     iterations: int = 50
     gradient: str = "full"
-    keep_best: bool = True
+    keep: Literal["best", "last"] = "best"
+    rises: int = 0
 
     def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
-        """Step until the iterations or the budget are spent."""
+        """Step until the iterations or the budget are spent, or every start has ended."""
         meter = Meter(budget, reserve=problem.sampler.cost(len(starts)))
-        best, lowest = stacked(starts), torch.full((len(starts),), torch.inf)
-        trace = []
-        for noise, score in self._steps(problem, starts, meter):
-            better = (score < lowest) if self.keep_best else torch.ones_like(lowest, dtype=torch.bool)
-            best[better], lowest[better] = noise[better], score[better]
-            trace.append((meter.spent, float(lowest.mean())))
-        seeds = [self._seed(start, row) for start, row in zip(starts, best, strict=True)]
+        climb = _Climb(self, problem, stacked(starts).to(problem.sampler.family.device))
+        trace: list[tuple[int, float]] = []
+        for iteration in range(self.iterations):
+            if not climb.active or not meter.affords(climb.cost):
+                break
+            meter.spend(climb.step(iteration))
+            trace.append((meter.spent, climb.mean_lowest))
+        seeds = [self._seed(start, noise) for start, noise in zip(starts, climb.kept(), strict=True)]
         return finish(problem, seeds, meter, trace)
 
-    def _steps(self, problem: Problem, starts: Sequence[Seed], meter: Meter) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each iterate with its objective, on the CPU."""
-        objective, mode = self.objective(problem), Mode.parse(self.gradient)
-        start = stacked(starts).to(problem.sampler.family.device)
-        noise, memory, cost = start, first_memory(start), DEAREST * problem.sampler.cost(len(starts))
-        for iteration in range(self.iterations):
-            if not meter.affords(cost):
-                return
-            found = slope(problem.sampler, noise, objective.evaluate, mode, trail=objective.trail)
-            cost = found.network_evaluations
-            meter.spend(cost)
-            yield noise.cpu(), found.evaluation.objective.cpu()
-            noise, memory = move(self.update, noise, start, found.gradient, memory, iteration, self.iterations)
+    def first_memory(self, noise: Tensor) -> Memory:
+        """What the update remembers before its first step."""
+        return updates.first_memory(self.update, noise) if isinstance(self.update, AdamW) else first_memory(noise)
+
+    def move(
+        self, noise: Tensor, start: Tensor, gradient: Tensor, memory: Memory, iteration: int
+    ) -> tuple[Tensor, Memory]:
+        """One step."""
+        if isinstance(self.update, AdamW):
+            return updates.move(self.update, noise, start, gradient, memory, iteration, self.iterations)
+        return move(self.update, noise, start, gradient, memory, iteration, self.iterations)
 
     def _seed(self, start: Seed, noise: Tensor) -> Seed:
         lineage = Lineage(kind="optimised", parents=(start.digest,), note=self.name)
         return Seed(to_numpy(noise), lineage)
+
+
+class _Climb:
+    """All starts of a gradient baseline on their way; those that ended are neither moved nor paid for."""
+
+    def __init__(self, method: GradientBaseline, problem: Problem, start: Tensor) -> None:
+        self.method, self.sampler, self.start = method, problem.sampler, start
+        self.objective, self.mode = method.objective(problem), Mode.parse(method.gradient)
+        self.noise, self.memory = start.clone(), method.first_memory(start)
+        self.seen: list[list[tuple[float, Tensor]]] = [[] for _ in start]
+        self.active = list(range(len(start)))
+        self._each = DEAREST * self.sampler.cost(1)
+
+    @property
+    def cost(self) -> int:
+        """Of the coming step."""
+        return self._each * len(self.active)
+
+    @property
+    def mean_lowest(self) -> float:
+        """The lowest objective so far, averaged over the starts."""
+        return sum(min(score for score, _ in way) for way in self.seen) / len(self.seen)
+
+    def step(self, iteration: int) -> int:
+        """Evaluate the active starts and move those that go on; the cost."""
+        rows = self.active
+        found = slope(self.sampler, self.noise[rows], self.objective.evaluate, self.mode, trail=self.objective.trail)
+        for place, score in zip(rows, found.evaluation.objective.tolist(), strict=True):
+            self.seen[place].append((score, self.noise[place].cpu().clone()))
+        going = [row for row, place in enumerate(rows) if self._ended(place) is None]
+        self._each = found.network_evaluations // len(rows)
+        self.active = [rows[row] for row in going]
+        if going:
+            self._move(found.gradient[going], iteration)
+        return found.network_evaluations
+
+    def kept(self) -> list[Tensor]:
+        """The iterate to keep of each start."""
+        return [self._kept(place) for place in range(len(self.seen))]
+
+    def _move(self, gradient: Tensor, iteration: int) -> None:
+        rows = self.active
+        memory = {name: values[rows] for name, values in self.memory.items()}
+        moved, memory = self.method.move(self.noise[rows], self.start[rows], gradient, memory, iteration)
+        self.noise[rows] = moved
+        for name, values in memory.items():
+            self.memory[name][rows] = values
+
+    def _ended(self, place: int) -> int | None:
+        """The iterate to keep where the objective kept rising."""
+        return risen([score for score, _ in self.seen[place]], self.method.rises) if self.method.rises else None
+
+    def _kept(self, place: int) -> Tensor:
+        ended, way = self._ended(place), self.seen[place]
+        if ended is not None:
+            return way[ended][1]
+        if self.method.keep == "last" or not way:
+            return self.noise[place]
+        return min(way, key=lambda iterate: iterate[0])[1]
 
 
 def _doodl_objective(problem: Problem) -> Objective:
@@ -211,8 +272,16 @@ def _doodl_objective(problem: Problem) -> Objective:
     return Objective((term,), problem.sampler.family.decode, problem.encoder, balanced=False)
 
 
+def _paper_objective(problem: Problem) -> Objective:
+    """SeedSelect's released losses, over the last three latents."""
+    targets = make_paper_targets(problem.photos, problem.encoder, problem.sampler.family)
+    terms = (PaperSemantic(targets), PaperAppearance(targets))
+    return Objective(terms, problem.sampler.family.decode, problem.encoder, trail=3, balanced=False)
+
+
 RENO = GradientBaseline("reno", Nesterov(), lambda problem: problem.objective)
-DOODL = GradientBaseline("doodl", Doodl(), _doodl_objective, keep_best=False)
+DOODL = GradientBaseline("doodl", Doodl(), _doodl_objective, keep="last")
+SEEDSELECT_STOP = GradientBaseline("seedselect_v1_stop", AdamW(), _paper_objective, iterations=30, keep="last", rises=3)
 
 
 class Tune(Protocol):
@@ -256,6 +325,7 @@ BY_NAME: dict[str, Method] = {
         CMA,
         RENO,
         DOODL,
+        SEEDSELECT_STOP,
         FineTuning("textual_inversion", textual_inversion, TEXTUAL_INVERSION),
         FineTuning("lora", lora, LORA),
     )

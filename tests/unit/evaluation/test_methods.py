@@ -12,8 +12,9 @@ import torch
 from seedbank.errors import UsageError
 from seedbank.evaluation.finetuning import Training, lora, textual_inversion
 from seedbank.evaluation.harness import Budget, Meter, Method, Problem, Row, measure, run_benchmark
-from seedbank.evaluation.methods import BAYES, CMA, DOODL, RENO, ZERO_ORDER, BestOfN, FineTuning, Plain
+from seedbank.evaluation.methods import BAYES, CMA, DOODL, RENO, SEEDSELECT_STOP, ZERO_ORDER, BestOfN, FineTuning, Plain
 from seedbank.selection.draws import plain_seed
+from seedbank.selection.recipes import AdamW
 
 SAMPLE = 8
 """Network evaluations of one picture: 4 steps, guided."""
@@ -27,6 +28,7 @@ METHODS: tuple[Method, ...] = (
     replace(ZERO_ORDER, pool=2, elites=2, most=10),
     replace(RENO, iterations=3),
     replace(DOODL, iterations=2, gradient="last:1"),
+    replace(SEEDSELECT_STOP, iterations=2),
     FineTuning("lora", lora, SMALL),
     FineTuning("textual_inversion", textual_inversion, SMALL),
 )
@@ -80,7 +82,7 @@ def test_with_no_more_than_the_final_drawing_the_starts_come_back(
     assert found.network_evaluations == STARTS * SAMPLE
 
 
-@pytest.mark.parametrize("method", [METHODS[1], METHODS[7]], ids=["best_of_n", "lora"])
+@pytest.mark.parametrize("method", [METHODS[1], METHODS[8]], ids=["best_of_n", "lora"])
 def test_a_clock_ends_it(problem: Problem, starts: list[Any], method: Method) -> None:
     unlimited = method.run(problem, starts, Budget())
     found = method.run(problem, starts, Budget("seconds", seconds=unlimited.seconds / 3))
@@ -91,6 +93,23 @@ def test_renos_seeds_drift_off_the_shell_and_doodls_do_not(problem: Problem, sta
     start = Plain().run(problem, starts, Budget())
     assert METHODS[6].run(problem, starts, Budget()).norm_z == pytest.approx(start.norm_z, abs=1e-2)
     assert METHODS[5].run(problem, starts, Budget()).norm_z != pytest.approx(start.norm_z, abs=1e-2)
+
+
+def test_starts_that_rise_end_each_by_itself_and_are_paid_no_more(problem: Problem, starts: list[Any]) -> None:
+    """With a step so large that every start rises soon: what is kept was followed by rises only."""
+    wild = replace(SEEDSELECT_STOP, update=AdamW(rate=5.0, drop=1.0), iterations=12, rises=1, gradient="last:3")
+    endless = replace(wild, rises=0)
+    stopped, whole = (method.run(problem, starts, Budget()) for method in (wild, endless))
+    assert stopped.network_evaluations < whole.network_evaluations
+    assert len(stopped.trace) <= len(whole.trace) == 12
+
+
+def test_the_last_iterate_is_the_one_after_the_last_step(problem: Problem, starts: list[Any]) -> None:
+    once = replace(SEEDSELECT_STOP, iterations=1, rises=0).run(problem, starts, Budget())
+    plain = Plain().run(problem, starts, Budget())
+    assert not np.array_equal(once.images[0], plain.images[0])
+    best = replace(SEEDSELECT_STOP, iterations=1, rises=0, keep="best").run(problem, starts, Budget())
+    assert np.array_equal(best.images[0], plain.images[0])
 
 
 def test_the_meter_keeps_the_final_drawing_back() -> None:

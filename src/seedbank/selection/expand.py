@@ -49,6 +49,7 @@ class Plan:
             the threshold, the more often the auditor agrees.
         apart: least distance (1 - cosine of the guard's embeddings) between two accepted pictures; None takes
             :func:`natural_distance` of the references.
+        patience: batches in a row that add nothing, after which it gives up with what it has.
         budget: plain samples for each wanted image (for a batch's worth at least), after which it gives up with what it has.
     """
 
@@ -59,6 +60,7 @@ class Plan:
     mixed: int = 3
     strict: float = 0.5
     apart: float | None = None
+    patience: int = 5
     budget: float = 8.0
 
     @property
@@ -219,10 +221,11 @@ class _Run:
 
     def all(self) -> Expansion:
         self.bar = self._bar()
-        cosine = self._furthest()
-        while len(self.kept) < self.count and self._affords(self.plan.batch):
-            kind = self._kind()
+        cosine, barren = self._furthest(), 0
+        while len(self.kept) < self.count and barren < self.plan.patience and self._affords(self.plan.batch):
+            kind, before = self._kind(), len(self.kept)
             self._try(kind, self._mixes() if kind == "mix" else self._around(cosine, self.plan.batch))
+            barren = barren + 1 if len(self.kept) == before else 0
         return self._result(cosine)
 
     @torch.no_grad()

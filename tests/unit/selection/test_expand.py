@@ -22,7 +22,7 @@ from seedbank.selection.targets import Targets, make_targets
 from seedbank.trials import SamplerConfig
 
 COUNT = 10
-PLAN = Plan(apart=1e-5, strict=0.0, budget=6)
+PLAN = Plan(apart=1e-5, strict=0.0, budget=6, patience=99)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,13 @@ def test_where_the_guard_takes_nothing_it_stays_near_and_ends_with_its_budget(
     assert (found.offspring, found.cosine, found.rate, found.vendi) == ((), 0.98, 0.0, 0.0)
     assert found.plain_samples_each == float("inf")
     assert 8 * 6 - 8 < found.network_evaluations / sampler.cost(1) <= 8 * 6
+
+
+def test_it_gives_up_when_nothing_more_comes(sampler: Sampler, judge: Guard, find: Seed) -> None:
+    hopeless = replace(judge, threshold=2.0)
+    found = expand(sampler, hopeless, [find], 50, plan=replace(PLAN, patience=2))
+    probes = len(found.probed) * PLAN.probe
+    assert found.network_evaluations == sampler.cost(probes + 2 * PLAN.batch)
 
 
 def test_copies_are_not_kept(sampler: Sampler, judge: Guard, find: Seed) -> None:

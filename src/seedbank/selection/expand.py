@@ -2,7 +2,8 @@
 
 A seed that draws a rare concept right was expensive; seeds near it are nearly free and mostly right too. How near depends on the concept
 and the model, so it is found out: of the cosines in :attr:`Plan.cosines` the smallest (the most variation) at which the guard still
-accepts :attr:`Plan.wanted` of the neighbours. Accepted seeds are also mixed. What is accepted must differ from everything accepted before.
+accepts :attr:`Plan.wanted` of the neighbours; and further out where those turn out too alike. Accepted seeds are also mixed. What is
+accepted must differ from everything accepted before.
 
 All of it is a pure function of its arguments: to resume is to call it again.
 """
@@ -49,6 +50,7 @@ class Plan:
             the threshold, the more often the auditor agrees.
         apart: least distance (1 - cosine of the guard's embeddings) between two accepted pictures; None takes
             :func:`natural_distance` of the references.
+        patience: batches in a row that add nothing, after which it gives up with what it has.
         budget: plain samples for each wanted image (for a batch's worth at least), after which it gives up with what it has.
     """
 
@@ -59,6 +61,7 @@ class Plan:
     mixed: int = 3
     strict: float = 0.5
     apart: float | None = None
+    patience: int = 5
     budget: float = 8.0
 
     @property
@@ -121,7 +124,7 @@ class Expansion:
 
     offspring: tuple[Offspring, ...]
     cosine: float
-    """Of neighbours to their find, as it was found out."""
+    """Of neighbours to their find: the smallest that was accepted often enough. Where those were too alike, it went further."""
     probed: dict[float, float]
     """Share that guard and copy guard accepted, by cosine."""
     apart: float
@@ -219,11 +222,25 @@ class _Run:
 
     def all(self) -> Expansion:
         self.bar = self._bar()
-        cosine = self._furthest()
-        while len(self.kept) < self.count and self._affords(self.plan.batch):
-            kind = self._kind()
-            self._try(kind, self._mixes() if kind == "mix" else self._around(cosine, self.plan.batch))
+        cosine, barren = self._furthest(), 0
+        place = self.plan.cosines.index(cosine)
+        while len(self.kept) < self.count and barren < self.plan.patience and self._affords(self.plan.batch):
+            kind, before, kept = self._kind(), self.tried["neighbour"], len(self.kept)
+            if kind == "mix":
+                self._try(kind, self._mixes())
+            else:
+                self._try(kind, self._around(self.plan.cosines[place], self.plan.batch))
+                place = self._balanced(place, before, self.tried["neighbour"])
+            barren = barren + 1 if len(self.kept) == kept else 0
         return self._result(cosine)
+
+    def _balanced(self, place: int, before: Tried, after: Tried) -> int:
+        """One step further out where most of a batch was too alike, one step nearer where the guard rejected most of it."""
+        drawn = after.drawn - before.drawn
+        rejected, alike = drawn - (after.accepted - before.accepted), after.alike - before.alike
+        if alike > max(rejected, drawn / 4):
+            return min(place + 1, len(self.plan.cosines) - 1)
+        return max(place - 1, 0) if rejected > max(alike, drawn / 2) else place
 
     @torch.no_grad()
     def _bar(self) -> float:

@@ -22,7 +22,7 @@ from seedbank.selection.targets import Targets, make_targets
 from seedbank.trials import SamplerConfig
 
 COUNT = 10
-PLAN = Plan(apart=1e-5, strict=0.0, budget=6)
+PLAN = Plan(apart=1e-5, strict=0.0, budget=6, patience=99)
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,23 @@ def test_where_the_guard_takes_nothing_it_stays_near_and_ends_with_its_budget(
     assert (found.offspring, found.cosine, found.rate, found.vendi) == ((), 0.98, 0.0, 0.0)
     assert found.plain_samples_each == float("inf")
     assert 8 * 6 - 8 < found.network_evaluations / sampler.cost(1) <= 8 * 6
+
+
+def test_it_goes_further_where_neighbours_are_too_alike(sampler: Sampler, judge: Guard, find: Seed) -> None:
+    """At the only cosine that the probes allow, hardly two differ enough; further out they do."""
+    plan = replace(PLAN, cosines=(0.9999, 0.5), wanted=1.1, apart=1e-3, patience=4, mixed=0)
+    found = expand(sampler, replace(judge, threshold=-1.0), [find], 8, plan=plan)
+    assert found.cosine == 0.9999
+    assert min(child.cosine for child in found.offspring) == pytest.approx(0.5, abs=1e-3)
+    near = expand(sampler, replace(judge, threshold=-1.0), [find], 8, plan=replace(plan, cosines=(0.9999,)))
+    assert len(near.offspring) < len(found.offspring)
+
+
+def test_it_gives_up_when_nothing_more_comes(sampler: Sampler, judge: Guard, find: Seed) -> None:
+    hopeless = replace(judge, threshold=2.0)
+    found = expand(sampler, hopeless, [find], 50, plan=replace(PLAN, patience=2))
+    probes = len(found.probed) * PLAN.probe
+    assert found.network_evaluations == sampler.cost(probes + 2 * PLAN.batch)
 
 
 def test_copies_are_not_kept(sampler: Sampler, judge: Guard, find: Seed) -> None:

@@ -82,6 +82,8 @@ class Pool(Record):
     guard_mean: float
     guard_std: float
     guard_max: float
+    previewed: int = 0
+    """How many seeds were previewed, where only the better ones were drawn whole."""
 
 
 class Receipt(Record):

@@ -15,19 +15,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from seedbank.selection import sphere
 from seedbank.selection.draws import draw
-from seedbank.selection.engines.base import generator
 from seedbank.selection.objective import Scene
 from seedbank.selection.targets import Targets
 from seedbank.selection.updates import Memory
+from seedbank.selection.views import look, windows
 
 
 @dataclass(frozen=True)
@@ -131,31 +129,14 @@ class SphericalCentroid:
     root: str = "0"
     name: str = "semantic"
 
-    @cached_property
-    def windows(self) -> tuple[tuple[float, float, float], ...]:
-        """(side, top, left) of each window as shares of the picture's side and of the room left."""
-        random = generator(self.root, "cutouts")
-        sides = random.uniform(self.smallest, 1.0, self.cutouts)
-        places = random.uniform(0.0, 1.0, (self.cutouts, 2))
-        return tuple((float(side), float(top), float(left)) for side, (top, left) in zip(sides, places, strict=True))
-
     def __call__(self, scene: Scene) -> Tensor:
         """In 0..π²/2, the mean over the cutouts, ``[B]``."""
-        views = [self._distance(scene, _window(scene.images, window)) for window in self.windows]
-        return torch.stack(views).mean(0)
+        chosen = windows(self.root, "cutouts", self.cutouts, smallest=self.smallest)
+        return torch.stack([self._distance(scene, look(scene.images, window)) for window in chosen]).mean(0)
 
     def _distance(self, scene: Scene, images: Tensor) -> Tensor:
         chord = torch.linalg.vector_norm(scene.encoder(images) - self.targets.centroid, dim=1)
         return torch.as_tensor(2 * (chord / 2).clamp(max=1 - 1e-6).asin().square())
-
-
-def _window(images: Tensor, window: tuple[float, float, float]) -> Tensor:
-    """The window of each image, back at the images' own size."""
-    height, width = images.shape[-2:]
-    side, top, left = window
-    size = max(1, round(side * min(height, width)))
-    y, x = round(top * (height - size)), round(left * (width - size))
-    return F.interpolate(images[..., y : y + size, x : x + size], (height, width), mode="bilinear", antialias=True)
 
 
 def risen(objectives: Sequence[float], times: int = 3) -> int | None:

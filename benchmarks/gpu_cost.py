@@ -47,6 +47,7 @@ from seedbank.selection.sampler import Sampler  # noqa: E402
 from seedbank.selection.schedules import make_schedule  # noqa: E402
 from seedbank.trials import SamplerConfig  # noqa: E402
 
+MakeFamily = Callable[[Any], StableDiffusion]
 MODES = ("one_vjp@0.5", "last:3", "proxy:4", "full")
 SHARES = (0.05, 0.25, 0.70)
 """SeedSelect's weights of the last three latents."""
@@ -244,13 +245,18 @@ def main() -> None:
     plain = report.add("plain sample, bfloat16", lambda: draw(sampler, fast, 1, device))
     for mode in MODES:
         report.add(f"{mode}, bfloat16", lambda mode=mode: iterate(sampler, fast, mode, 1, device, (old, plain)))
-    for name, piece in (("whole", 0), ("by fours", 4)):
-        report.add(
-            f"largest batch of one_vjp@0.5, objective {name}",
-            lambda piece=piece: largest(size, sampler, fast, device, piece, flops, rate),
-            needs=12,
-        )
+    report.add(
+        "largest batch of one_vjp@0.5, objective on all at once",
+        lambda: largest(size, sampler, fast, device, 0, flops, rate),
+        needs=12,
+    )
     before_and_after(report, size, fast, device, flops, rate)
+    report.add(
+        "largest batch of one_vjp@0.5, objective by fours",
+        lambda: largest(size, sampler, fast, device, 4, flops, rate),
+        needs=15,
+    )
+    compilation(report, size, fast, device, flops, rate)
     report.write()
     print((report.folder / "gpu_cost.md").read_text())
 
@@ -270,9 +276,7 @@ def build(size: Size, device: torch.device) -> Parts:
     return Parts(*(network.eval().requires_grad_(False) for network in networks), goal)
 
 
-def make(
-    size: Size, parts: Parts, device: torch.device, family: Callable[[Any], StableDiffusion] = StableDiffusion
-) -> Sampler:
+def make(size: Size, parts: Parts, device: torch.device, family: MakeFamily = StableDiffusion) -> Sampler:
     """The product's sampler over these networks, with random text states."""
     from diffusers import DDIMScheduler
 
@@ -428,22 +432,8 @@ def before_and_after(report: Report, size: Size, parts: Parts, device: torch.dev
     """One change after another, each kept for the next, on one image and on a few."""
     from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-    def row(
-        family: Callable[[Any], StableDiffusion] = StableDiffusion, batches: Sequence[int] = (1, size.batch)
-    ) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for batch in batches:
-            sampler = make(size, parts, device, family)
-            noise, evaluate = draw_noise(sampler, batch), objective(sampler, parts)
-            latents = sampler.start(noise).latents
-            with torch.no_grad():
-                step = measured(lambda: sampler.predict(latents, sampler.steps[0]), device, repeats=5)["seconds"]  # noqa: B023
-            vjp = measured(lambda: slope(sampler, noise, evaluate, Mode.parse("one_vjp@0.5")), device)  # type: ignore[arg-type]  # noqa: B023
-            found[f"unet_ms_batch_{batch}"] = round(1000 * step, 2)
-            found[f"one_vjp_seconds_batch_{batch}"] = vjp["seconds"]
-            if rate:
-                found[f"unet_share_batch_{batch}"] = round(flops * batch / step / rate, 3)
-        return found
+    def row(family: MakeFamily = StableDiffusion) -> dict[str, Any]:
+        return costs(size, parts, device, family, (1, size.batch), flops, rate)
 
     def unfused() -> dict[str, Any]:
         parts.unet.set_attn_processor(AttnProcessor())
@@ -457,19 +447,48 @@ def before_and_after(report: Report, size: Size, parts: Parts, device: torch.dev
             network.to(memory_format=torch.channels_last)
         return row()
 
-    def compiled(batch: int) -> dict[str, Any]:
-        family = partial(Compiled, graph=torch.compile(parts.unet, dynamic=False, **size.compiler))
-        sampler = make(size, parts, device, family)
-        spent = timed(lambda: sampler.with_steps(2).run(draw_noise(sampler, batch)), device)
-        return {"seconds_to_compile": spent} | row(family, (batch,))
-
     report.add("attention unfused, guidance in two calls", unfused, needs=12)
     report.add("+ fused attention", lambda: row(TwoCalls), needs=12)
     report.add("+ guidance in one batch (the product)", row, needs=12)
     report.add("+ channels-last", channels_last, needs=12)
+
+
+def compilation(report: Report, size: Size, parts: Parts, device: torch.device, flops: float, rate: float) -> None:
+    """The last change; it comes at the end because compiling takes a minute."""
+
+    def compiled(batch: int) -> dict[str, Any]:
+        family = partial(Compiled, graph=torch.compile(parts.unet, dynamic=False, **size.compiler))
+        sampler = make(size, parts, device, family)
+        spent = timed(lambda: sampler.with_steps(2).run(draw_noise(sampler, batch)), device)
+        return {"seconds_to_compile": spent} | costs(size, parts, device, family, (batch,), flops, rate)
+
     for batch in (1, size.batch):
         name = f"+ torch.compile of the passes without gradient, batch {batch}"
-        report.add(name, lambda batch=batch: compiled(batch), needs=70)
+        report.add(name, lambda batch=batch: compiled(batch), needs=60)
+
+
+def costs(
+    size: Size,
+    parts: Parts,
+    device: torch.device,
+    family: MakeFamily,
+    batches: Sequence[int],
+    flops: float,
+    rate: float,
+) -> dict[str, Any]:
+    """One evaluation of the U-Net, and one iteration, for each size of batch."""
+    found: dict[str, Any] = {}
+    for batch in batches:
+        sampler = make(size, parts, device, family)
+        latents = sampler.start(draw_noise(sampler, batch)).latents
+        with torch.no_grad():
+            step = measured(partial(sampler.predict, latents, sampler.steps[0]), device, repeats=5)["seconds"]
+        work = partial(slope, sampler, draw_noise(sampler, batch), objective(sampler, parts), Mode.parse("one_vjp@0.5"))
+        found[f"unet_ms_batch_{batch}"] = round(1000 * step, 2)
+        found[f"one_vjp_seconds_batch_{batch}"] = measured(work, device)["seconds"]
+        if rate:
+            found[f"unet_share_batch_{batch}"] = round(flops * batch / step / rate, 3)
+    return found
 
 
 def matrix_rate(size: Size, device: torch.device) -> dict[str, Any]:
@@ -496,7 +515,7 @@ def draw_noise(sampler: Sampler, batch: int) -> Tensor:
     return torch.randn(batch, *sampler.noise_shape, generator=torch.Generator().manual_seed(0))
 
 
-def measured(work: Callable[[], Any], device: torch.device, repeats: int = 3) -> dict[str, Any]:
+def measured(work: Callable[[], Any], device: torch.device, repeats: int = 2) -> dict[str, Any]:
     """Median seconds after one warm-up, all of them, and the peak of the device's memory."""
     work()
     if device.type == "cuda":

@@ -27,6 +27,7 @@ class SamplerConfig(Record):
     """How noise becomes an image."""
 
     scheduler: str
+    """Class name of the diffusers scheduler whose steps are taken."""
     num_inference_steps: int
     guidance_scale: float
     height: int

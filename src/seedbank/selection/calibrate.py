@@ -22,8 +22,8 @@ from seedbank.selection.batches import in_batches
 from seedbank.selection.gradients import Evaluate, Mode, Slope, slope
 from seedbank.selection.sampler import Keys, Sampler
 
-MODES = ("one_vjp@0.5", "last:3")
-"""What is tried where nothing else is asked for, besides ``full``, which needs no trial."""
+MODES = ("one_vjp@0.3", "one_vjp@0.5", "one_vjp@0.7", "last:3")
+"""What is tried where nothing else is asked for. Which step's Jacobian points best depends on the model and its guidance."""
 FALLBACKS = ("last:3", "full")
 """Tried after all others, in this order; the last one is exact."""
 AGREEMENT = 0.5
@@ -53,7 +53,7 @@ class Calibration(Record):
     chosen: str
     reason: str
     checks: tuple[Check, ...] = Field(min_length=1)
-    """From the cheapest to the dearest."""
+    """From the cheapest to the dearest; of those that cost the same, the one that agrees best comes first."""
     network_evaluations: int
     """What finding out cost."""
 
@@ -69,8 +69,9 @@ def calibrate(
 ) -> Calibration:
     """The cheapest of ``modes`` that agrees with the exact gradient at ``noise`` ``[B, C, h, w]`` and goes down there.
 
-    ``evaluate`` and ``trail`` as in :func:`~seedbank.selection.gradients.slope`; two seeds are enough. Where none agrees, ``last:3`` is
-    tried, and ``full`` is taken if that does not agree either. The same arguments give the same choice.
+    Of modes that cost the same, the one with the best cosine. ``evaluate`` and ``trail`` as in
+    :func:`~seedbank.selection.gradients.slope`; two seeds are enough. Where none agrees, ``last:3`` is tried, and ``full`` is taken if
+    that does not agree either. The same arguments give the same choice.
 
     Raises:
         UsageError: no noise, or a mode that is none.
@@ -91,7 +92,7 @@ def calibrate(
         after = _after(sampler, noise, found, evaluate, trail, keys)
         spent += sampler.cost(len(noise))
         checks.append(_check(name, noise, found, exact, after))
-    checks.sort(key=lambda check: check.network_evaluations)
+    checks.sort(key=lambda check: (check.network_evaluations, -min(check.cosines)))
     chosen, reason = _choose(checks, modes)
     return Calibration(chosen=chosen, reason=reason, checks=tuple(checks), network_evaluations=spent)
 

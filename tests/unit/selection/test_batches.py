@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -14,6 +14,7 @@ from seedbank.errors import OutOfMemory, SeedbankError
 from seedbank.selection.batches import Room, in_batches, is_out_of_memory, join
 
 
+@settings(max_examples=12, deadline=None)  # each lack of memory collects garbage, which takes a while
 @given(count=st.integers(1, 40), limit=st.integers(1, 40), first=st.integers(0, 40))
 def test_every_image_is_done_once_in_order_whatever_fits(count: int, limit: int, first: int) -> None:
     room = Room({"work": first} if first else {})
@@ -75,6 +76,7 @@ class Part:
     word: str = "same"
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(1, 5), min_size=1, max_size=4))
 def test_joining_undoes_slicing(cuts: list[int]) -> None:
     whole = torch.randn(sum(cuts), 3)

@@ -47,6 +47,14 @@ def test_the_cheapest_that_agrees_is_chosen(sampler: Sampler, noise: Tensor) -> 
     assert found.checks[-1].cosines == pytest.approx((1.0, 1.0))
 
 
+def test_of_modes_that_cost_the_same_the_one_that_agrees_best_is_chosen(sampler: Sampler, noise: Tensor) -> None:
+    modes = ("one_vjp@0.9", "one_vjp@0.2", "one_vjp@0.5")
+    found = calibrate(sampler, noise, pull, modes)
+    alone = {mode: min(calibrate(sampler, noise, pull, (mode,)).checks[0].cosines) for mode in modes}
+    assert len(set(alone.values())) == 3
+    assert found.chosen == max(modes, key=lambda mode: alone[mode])
+
+
 def test_the_numbers_are_what_they_say(sampler: Sampler, noise: Tensor) -> None:
     check = calibrate(sampler, noise, pull, ("last:3",)).checks[0]
     mode, exact = (slope(sampler, noise, pull, Mode.parse(name)) for name in ("last:3", "full"))
@@ -114,8 +122,8 @@ def test_a_report_is_kept_as_text_and_found_again(sampler: Sampler, noise: Tenso
 @pytest.mark.parametrize("spoilt", ["", "{}", "no json"])
 def test_a_spoilt_report_is_made_again(sampler: Sampler, noise: Tensor, spoilt: str) -> None:
     cache = {"k": spoilt}
-    assert calibrated(cache, "k", sampler, noise, pull).chosen == "one_vjp@0.5"
-    assert Calibration.model_validate_json(cache["k"]).chosen == "one_vjp@0.5"
+    found = calibrated(cache, "k", sampler, noise, pull, ("one_vjp@0.5",))
+    assert found.chosen == Calibration.model_validate_json(cache["k"]).chosen == "one_vjp@0.5"
 
 
 def test_the_key_covers_all_that_matters(sampler: Sampler) -> None:

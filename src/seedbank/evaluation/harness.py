@@ -20,7 +20,7 @@ from seedbank.errors import UsageError
 from seedbank.evaluation.auditor import Pixels, Success, label_of, success
 from seedbank.evaluation.memory import PeakMemory
 from seedbank.selection import sphere
-from seedbank.selection.draws import plain_seed
+from seedbank.selection.draws import draws, plain_seed
 from seedbank.selection.engines.base import stacked
 from seedbank.selection.guard import Embed, Guard, make_guard
 from seedbank.selection.objective import LowFrequency, Objective, Semantic
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from seedbank.models import Auditor
     from seedbank.seeds import Seed
     from seedbank.trials import SamplerConfig
+
+
+POOL = 64
+"""Plain seeds that tell the guard what the model draws instead of a concept; nobody pays for them."""
 
 
 def our_objective(problem: Problem) -> Objective:
@@ -89,8 +93,15 @@ class Problem:
 
     @cached_property
     def guard(self) -> Guard:
-        """What accepts."""
-        return make_guard(self.photos, self.embed, seen=through_codec(self.photos, self.sampler.family))
+        """What accepts: made from the references and, for all methods alike, from what :data:`POOL` plain seeds give."""
+        with torch.no_grad():
+            return self._guard()
+
+    def _guard(self) -> Guard:
+        guard = make_guard(self.photos, self.embed, seen=through_codec(self.photos, self.sampler.family))
+        noise = draws(f"{self.concept}/pool", range(POOL), self.sampler.noise_shape)
+        images = self.sampler.family.decode(self.sampler.run(noise.to(self.sampler.family.device))).clamp(0, 1)
+        return guard.against(self.embed(images))
 
     def tuned(self, pipeline: Any, prompt: str) -> Problem:
         """The same problem for another pipeline and prompt."""
@@ -305,7 +316,7 @@ def measure(
         outcome = method.run(problem, starts, budget)
     images = from_pixels(np.stack(outcome.images))
     with torch.no_grad():
-        logits = auditor(images)
+        logits = auditor(images.to(next(auditor.network.parameters()).device)).cpu()
         embeddings = problem.guard.embed(images.to(problem.sampler.family.device)).cpu().double()
     return Row(
         method=method.name,

@@ -43,28 +43,33 @@ class Plain:
 class BestOfN:
     """For each start as many more plain seeds as the budget allows, and the best by the objective.
 
-    ``most`` ends it where there is no budget: plain seeds for each start, the start included.
+    ``most`` ends it where there is no budget: plain seeds for each start, the start included. ``batch`` images are drawn at once, as
+    many as a card likes.
     """
 
-    most: int = 64
+    most: int = 256
+    batch: int = 64
     name: str = "best_of_n"
 
     def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
-        """All starts in one batch, round by round."""
+        """All starts together, some seeds of each a round."""
         sampler = problem.sampler
-        round_cost = sampler.cost(len(starts))
-        meter = Meter(budget, reserve=round_cost)
+        meter = Meter(budget, reserve=sampler.cost(len(starts)))
         best, lowest = list(starts), [float("inf")] * len(starts)
         trace: list[tuple[int, float]] = []
-        for number in range(self.most):
-            if not meter.affords(round_cost):
+        number, wide = 0, max(1, self.batch // len(starts))
+        while number < self.most:
+            count = min(wide, self.most - number, meter.left // sampler.cost(len(starts)))
+            if not count or not meter.affords(sampler.cost(count * len(starts))):
                 break
-            drawn = list(starts) if number == 0 else [_another(start, number) for start in starts]
+            places = [place for _ in range(count) for place in range(len(starts))]
+            drawn = [_numbered(starts[place], number + row // len(starts)) for row, place in enumerate(places)]
             scores = _score(problem, stacked(drawn))
-            meter.spend(round_cost)
-            for place, score in enumerate(scores):
+            meter.spend(sampler.cost(len(drawn)))
+            for place, seed, score in zip(places, drawn, scores, strict=True):
                 if score < lowest[place]:
-                    best[place], lowest[place] = drawn[place], score
+                    best[place], lowest[place] = seed, score
+            number += count
             trace.append((meter.spent, sum(lowest) / len(lowest)))
         return finish(problem, best, meter, trace)
 
@@ -331,6 +336,11 @@ BY_NAME: dict[str, Method] = {
     )
 }
 """All methods here, with the settings their papers give."""
+
+
+def _numbered(start: Seed, number: int) -> Seed:
+    """The start itself, then its own plain seeds."""
+    return _another(start, number) if number else start
 
 
 def _another(start: Seed, number: int) -> Seed:

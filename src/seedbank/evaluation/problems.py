@@ -6,7 +6,7 @@ from seedbank.errors import UsageError
 from seedbank.evaluation.harness import Problem
 
 
-def shipped_problem(kind: str, *, photos: int = 8, model: str = "parts") -> Problem:
+def shipped_problem(kind: str, *, photos: int = 8, model: str = "parts", device: str = "cpu") -> Problem:
     """How to have the shipped model draw ``kind``, from clean example photos 1 to ``photos``.
 
     Photos come from a seed of the world that no training or judging set uses, so any kind has as many as are asked for.
@@ -22,7 +22,10 @@ def shipped_problem(kind: str, *, photos: int = 8, model: str = "parts") -> Prob
     counts = frequencies()
     if kind not in counts:
         raise UsageError(f"expected a kind of the parts world, got {kind!r}; it has {', '.join(counts)}")
-    loaded = load_pipeline(model)
+    loaded, encoder, embed = load_pipeline(model), load_encoder(), load_guard()
+    loaded.pipeline.to(device)
+    encoder.network.to(device)
+    embed.network.to(device)
     references = [photo(kind, number) for number in range(1, photos + 1)]
     return Problem(
         concept=kind,
@@ -31,6 +34,6 @@ def shipped_problem(kind: str, *, photos: int = 8, model: str = "parts") -> Prob
         training_images=counts[kind],
         pipeline=loaded.pipeline,
         config=loaded.sampler,
-        encoder=load_encoder(),
-        embed=load_guard(),
+        encoder=encoder,
+        embed=embed,
     )

@@ -167,4 +167,4 @@ def _closest_pair(thumbnails: Tensor) -> float:
     if len(thumbnails) == 1:
         return 0.0
     pairs = thumbnails @ thumbnails.T
-    return float(pairs.masked_fill(torch.eye(len(pairs), dtype=torch.bool), -1).max())
+    return float(pairs.masked_fill(torch.eye(len(pairs), dtype=torch.bool, device=pairs.device), -1).max())

@@ -362,10 +362,19 @@ class Search:
         start = self.candidates.seed(walked.starts[position])
         trace, ended = walked.ways.traces[position], walked.ways.stopped_by[position]
         kept = kept_reading(trace, self.recipe, found.guard.threshold).iteration
-        seed = start if kept == 0 else self._optimised(start, walked.ways.best[position], kept)
+        seed = self._kept_seed(found, walked, position)
         first = trace[0].guard if trace[0].guard is not None else -1.0
         picture = self._judge(found, seed, start, start_guard=first, ended=f"{ended}; kept iterate {kept}")
         return Find(start, picture, kept, trace, ended)
+
+    def kept_seeds(self, found: Found, walked: Walked) -> list[Seed]:
+        """The seed that each start led to."""
+        return [self._kept_seed(found, walked, position) for position in range(len(walked.starts))]
+
+    def _kept_seed(self, found: Found, walked: Walked, position: int) -> Seed:
+        start = self.candidates.seed(walked.starts[position])
+        kept = kept_reading(walked.ways.traces[position], self.recipe, found.guard.threshold).iteration
+        return start if kept == 0 else self._optimised(start, walked.ways.best[position], kept)
 
     def _optimised(self, start: Seed, noise: Tensor, iteration: int) -> Seed:
         lineage = Lineage(

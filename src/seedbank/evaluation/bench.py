@@ -1,0 +1,118 @@
+"""The benchmark of seed selection: methods by rare kinds of the shipped model, at equal network evaluations and at equal seconds.
+
+``balanced`` runs first, as it likes; what it spent on a concept is what the others are given there, once in network evaluations and once
+in seconds. Plain seeds and SeedSelect as released spend what they spend.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedbank.errors import UsageError
+from seedbank.evaluation.harness import Budget, Method, Problem, Row, run_benchmark
+
+if TYPE_CHECKING:
+    import torch
+
+    from seedbank.models import Auditor
+
+PACE = "balanced"
+"""The method whose cost is the others' budget."""
+UNLIMITED = ("plain", PACE, "seedselect_v1")
+EVALUATIONS, SECONDS = "equal evaluations", "equal seconds"
+Observe = Callable[[Row], None]
+
+
+def methods() -> dict[str, Method]:
+    """Every method by its name: ours, the baselines, the two fine-tunings."""
+    from seedbank.evaluation.methods import BY_NAME
+    from seedbank.evaluation.recipes import RecipeMethod
+    from seedbank.selection.recipes import PRESETS
+
+    return {**{name: RecipeMethod(recipe) for name, recipe in PRESETS.items()}, **BY_NAME}
+
+
+def bench_selection(
+    problems: Sequence[Problem],
+    auditor: Auditor,
+    names: Sequence[str],
+    *,
+    starts: int = 16,
+    repeats: int = 3,
+    budgets: Sequence[str] = (EVALUATIONS, SECONDS),
+    observe: Observe = lambda _row: None,
+) -> list[Row]:
+    """All rows, concept by concept, so that a run that is cut off has whole concepts.
+
+    Raises:
+        UsageError: an unknown method.
+    """
+    known = methods()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"expected methods among {', '.join(known)}, got {', '.join(unknown)}")
+    rows: list[Row] = []
+    for problem in problems:
+
+        def run(name: str, limits: Sequence[Budget], problem: Problem = problem) -> list[Row]:
+            return run_benchmark(
+                [known[name]],
+                [problem],
+                auditor,
+                budgets=lambda _problem: limits,
+                starts=starts,
+                repeats=repeats,
+                observe=observe,
+            )
+
+        pace = run(PACE, [Budget()])
+        rows += pace
+        for name in names:
+            if name != PACE:
+                rows += run(name, [Budget()] if name in UNLIMITED else _equal(pace, budgets))
+    return rows
+
+
+def _equal(pace: Sequence[Row], wanted: Iterable[str]) -> list[Budget]:
+    """As much as the pace maker spent on average, of each kind that is wanted."""
+    evaluations = sum(row.network_evaluations for row in pace) // len(pace)
+    seconds = sum(row.seconds for row in pace) / len(pace)
+    both = {
+        EVALUATIONS: Budget(EVALUATIONS, network_evaluations=evaluations),
+        SECONDS: Budget(SECONDS, seconds=seconds),
+    }
+    return [both[kind] for kind in wanted]
+
+
+def write_results(rows: Sequence[Row], folder: Path, device: torch.device, seconds: float) -> list[Path]:
+    """Rows, table and both plots below ``folder``; their paths."""
+    from seedbank.evaluation.report import plot_hacking, plot_success, to_json, to_markdown
+    from seedbank.search import code_version
+
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"machine": machine(device), "code": code_version(), "seconds": round(seconds)}
+    paths = {kind: folder / f"selection{kind}" for kind in (".json", ".md", "-success.png", "-hacking.png")}
+    paths[".json"].write_text(to_json(rows, **about))
+    head = f"Auditor's success, {about['machine']}, {about['code']}, {time.strftime('%Y-%m-%d')}.\n\n"
+    paths[".md"].write_text(head + to_markdown(rows))
+    shown = [name for name in ("plain", "best_of_n", PACE) if any(row.method == name for row in rows)]
+    plot_success(rows, paths["-success.png"], shown)
+    plot_hacking(
+        rows, paths["-hacking.png"], [name for name in (PACE, "seedselect_v1") if name in {r.method for r in rows}]
+    )
+    return list(paths.values())
+
+
+def machine(device: torch.device) -> str:
+    """What it was measured on, in words."""
+    import os
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{os.cpu_count()} cores of {platform.machine()}"

@@ -177,17 +177,19 @@ def _put_references(bank: Bank, count: int, rights: Rights) -> ReferenceSet:
     references = []
     for number in range(count):
         photo = _jpeg(make_picture(number, side=160))
+        working = png(make_picture(number, side=160))
         reference = Reference(
             photo=sha256(photo),
             concept=CONCEPT,
             name=f"{CONCEPT}-{number}.jpg",
+            working=sha256(working),
             width=160,
             height=160,
             format="JPEG",
             rights=rights,
         )
         bank.store.put(f"originals/{reference.photo}", photo)
-        bank.store.put(f"working/{reference.photo}.png", png(make_picture(number, side=160)))
+        bank.store.put(f"working/{reference.photo}.png", working)
         bank.store.put(f"pools/{CONCEPT}/{reference.photo}.json", reference.to_bytes())
         bank.record_once("intake.accepted", concept=CONCEPT, key=reference.photo, name=reference.name)
         references.append(reference)

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import resource
 import struct
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, Self
 
 from seedbank.errors import OutsideError
-from seedbank.references.decode import MAX_PIXELS, NotAPhoto, decode
+from seedbank.references.decode import MAX_PIXELS, NotAPhoto, NotNow, decode
+from seedbank.references.faces import cascade, count_faces
 
 MEMORY_BYTES = 3 * 2**29
 """1.5 GiB on top of what the interpreter takes: several times the largest picture that is decoded."""
@@ -32,12 +35,13 @@ LENGTH = struct.Struct(">Q")
 
 @dataclass(frozen=True)
 class WorkingCopy:
-    """A picture as a PNG that holds nothing but upright sRGB pixels, its size in pixels, and the format it came in."""
+    """A picture as a PNG that holds nothing but upright sRGB pixels, its size in pixels, the format it came in, and what may be faces."""
 
     png: bytes
     width: int
     height: int
     format: str
+    faces: int
 
 
 class Sandbox:
@@ -66,12 +70,12 @@ class Sandbox:
         for _ in range(2):
             answer, late = self._ask(data)
             if late:
-                raise NotAPhoto(
+                raise NotNow(
                     f"corrupt: decoding it took more than {self._seconds:g} seconds; save it again as a JPEG or PNG"
                 )
             if answer is not None:
                 return _working_copy(answer)
-        raise NotAPhoto("corrupt: decoding it made the decoder give up; save it again as a JPEG or PNG")
+        raise NotNow("corrupt: decoding it made the decoder give up; save it again as a JPEG or PNG")
 
     def _ask(self, data: bytes) -> tuple[bytes | None, bool]:
         """The worker's answer, None if it died over it; and whether that was because it took too long."""
@@ -120,6 +124,33 @@ class Sandbox:
         self._worker = None
 
 
+class Sandboxes:
+    """Several sandboxes, each used from one thread at a time; the first is reused as long as it keeps up. Use it as a context manager."""
+
+    def __init__(self, count: int) -> None:
+        self._all = [Sandbox() for _ in range(count)]
+        self._idle: queue.LifoQueue[Sandbox] = queue.LifoQueue()
+        for sandbox in self._all:
+            self._idle.put(sandbox)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for sandbox in self._all:
+            sandbox.__exit__(kind, error, trace)
+
+    def decode(self, data: bytes) -> WorkingCopy:
+        """:meth:`Sandbox.decode` in whichever sandbox is idle; waits for one."""
+        sandbox = self._idle.get()
+        try:
+            return sandbox.decode(data)
+        finally:
+            self._idle.put(sandbox)
+
+
 def _exchange(worker: subprocess.Popen[bytes], data: bytes) -> bytes | None:
     assert worker.stdin
     assert worker.stdout
@@ -154,10 +185,21 @@ def _receive(pipe: IO[bytes], longest: int) -> bytes:
     return data
 
 
+def _work_on(data: bytes) -> bytes:
+    decoded = decode(data)
+    png = decoded.to_png()
+    fields = {
+        "width": decoded.image.width,
+        "height": decoded.image.height,
+        "format": decoded.format,
+        "faces": count_faces(decoded.image),
+    }
+    return json.dumps(fields).encode() + b"\n" + png
+
+
 def _answer(data: bytes) -> bytes:
     try:
-        decoded = decode(data)
-        png = decoded.to_png()
+        return _work_on(data)
     except NotAPhoto as error:
         return json.dumps({"refused": str(error)}).encode() + b"\n"
     except MemoryError:
@@ -165,8 +207,6 @@ def _answer(data: bytes) -> bytes:
             json.dumps({"refused": "too many pixels: decoding it takes too much memory; scale it down"}).encode()
             + b"\n"
         )
-    fields = {"width": decoded.image.width, "height": decoded.image.height, "format": decoded.format}
-    return json.dumps(fields).encode() + b"\n" + png
 
 
 def _confine(memory_bytes: int) -> None:
@@ -182,7 +222,10 @@ def _confine(memory_bytes: int) -> None:
 def _work(memory_bytes: int) -> None:
     from PIL import Image
 
-    Image.init()  # load the decoders while files can still be opened
+    Image.init()  # load decoders and cascade while files can still be opened
+    cascade()
+    with suppress(NotAPhoto):
+        decode(b"\0")
     _confine(memory_bytes)
     while True:
         try:

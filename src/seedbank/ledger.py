@@ -106,7 +106,10 @@ class Ledger:
         self._look_back(after)
         for _ in range(ATTEMPTS):
             if number := self._seen.numbers.get((event, concept, key)):
-                return self._read(number)
+                if (found := self._find(number)) is not None:
+                    return found
+                self._seen.newest = None  # entries were taken away since we looked: look again, and let verify tell
+                self._look_back(after)
             entry = self._follow(self._seen.newest, event, actor, concept, {**data, "key": key})
             if self.store.put_new(_key(entry.number), entry.to_bytes()):
                 self._seen.take(entry)

@@ -100,6 +100,14 @@ def answer(bank: Bank, dossier: str, seat: int, reviewer: Reviewer, **changes: A
     return record_decision(bank, dossier=dossier, seat=seat, reviewer=reviewer, **{**fields, **changes})
 
 
+def change_rights(made: Made, **changes: Any) -> None:
+    """Give every photo of the pool other rights, as an intake with changed sidecars does."""
+    for key in list(made.bank.store.keys(f"pools/{CONCEPT}/")):
+        reference = Reference.from_bytes(made.bank.store.get(key))
+        changed = reference.model_copy(update={"rights": make_rights(**changes)})
+        made.bank.store.put(key, changed.to_bytes())
+
+
 def make_trial(
     bank: Bank,
     *,

@@ -19,6 +19,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -112,6 +113,7 @@ def intake(
     progress: Callable[[Outcome], None] | None = None,
     again: bool = False,
     s3: Mapping[str, str] | None = None,
+    sandboxes: Sandboxes | None = None,
 ) -> IntakeReport:
     """Take in every file of ``source``. Running it again changes nothing; bad files never stop the batch.
 
@@ -123,6 +125,7 @@ def intake(
         progress: called with what became of each file.
         again: read files again that have not changed since the last scan.
         s3: how to reach a bucket (:func:`seedbank.storage.s3.connect`); None for the environment.
+        sandboxes: where to decode, for a caller that takes in many small batches; None to start and stop one for each core.
 
     Raises:
         UsageError: there is no such folder or no concept of this name.
@@ -133,17 +136,15 @@ def intake(
     concepts = frozenset(path.stem for path in bank.settings.concepts.glob("*.yaml"))
     opened, tally = open_source(source, s3=s3), _Tally()
     memory = ScanMemory(bank.store, opened.url, concept)
-    workers = max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0))))
-    with (
-        Listing(opened, concept) as listing,
-        Sandboxes(workers) as sandboxes,
-        ThreadPoolExecutor(workers) as pool,
-    ):
+    with ExitStack() as stack:
+        listing = stack.enter_context(Listing(opened, concept))
+        rooms = sandboxes or stack.enter_context(Sandboxes(max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0))))))
+        pool = stack.enter_context(ThreadPoolExecutor(rooms.count))
         listing.remember(item for item in memory.load() if not again)
         window = LedgerWindow(bank.store, bank.ledger, opened.url)
         tally.new |= window.unfinished()
-        batch = _Batch(bank, concepts, sandboxes, pool, requested_by, window)
-        for arrival, outcome in batch.take(listing, ahead=workers + AHEAD):
+        batch = _Batch(bank, concepts, rooms, pool, requested_by, window)
+        for arrival, outcome in batch.take(listing, ahead=rooms.count + AHEAD):
             tally.count(outcome)
             if progress:
                 progress(outcome)
@@ -199,6 +200,8 @@ class _Batch:
     pool: ThreadPoolExecutor
     requested_by: str
     window: LedgerWindow
+    decoding: set[tuple[str, str]] = field(default_factory=set)
+    """Concept and digest of the photos that are being decoded."""
 
     def take(self, arrivals: Listing, *, ahead: int) -> Iterator[tuple[Arrival, Outcome]]:
         """What becomes of each file, in order; up to ``ahead`` of them are under way at once."""
@@ -234,7 +237,18 @@ class _Batch:
             if fault := arrival.fault or self._folder_fault(arrival):
                 raise NotAPhoto(fault)
             data = arrival.read()
-            photo = sha256(data)
+        except RefusedError as error:
+            return partial(self._quarantine, arrival, data, error)
+        if (
+            arrival.concept,
+            sha256(data),
+        ) in self.decoding:  # its twin is under way: what it is shows when that is finished
+            return lambda: self._judge(arrival, data)()
+        return self._judge(arrival, data)
+
+    def _judge(self, arrival: Arrival, data: bytes) -> Callable[[], Outcome]:
+        photo = sha256(data)
+        try:
             if pooled := self._in_pool(arrival.concept, photo):
                 return self._begin_again(arrival, pooled)
             rights = arrival.rights()
@@ -242,6 +256,7 @@ class _Batch:
                 raise NoRights(f"no rights on record: {arrival.missing}; {WRITE_SIDECAR}")
         except RefusedError as error:
             return partial(self._quarantine, arrival, data, error)
+        self.decoding.add((arrival.concept, photo))
         copy = self.pool.submit(self._decode, photo, data)
         return partial(self._finish, arrival, photo, data, rights, copy)
 
@@ -269,8 +284,8 @@ class _Batch:
             copy, digest = decoded.result()
         except RefusedError as error:
             return self._quarantine(arrival, data, error)
-        if pooled := self._in_pool(arrival.concept, photo):  # its twin was under way before it
-            return self._duplicate(arrival, pooled)
+        finally:
+            self.decoding.discard((arrival.concept, photo))
         reference = Reference(
             photo=photo,
             concept=arrival.concept,

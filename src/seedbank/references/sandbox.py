@@ -142,6 +142,11 @@ class Sandboxes:
         for sandbox in self._all:
             sandbox.__exit__(kind, error, trace)
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._all)
+
     def decode(self, data: bytes) -> WorkingCopy:
         """:meth:`Sandbox.decode` in whichever sandbox is idle; waits for one."""
         sandbox = self._idle.get()

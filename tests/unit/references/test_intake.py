@@ -2,8 +2,10 @@ import io
 import os
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,6 +15,7 @@ from seedbank.errors import StoreError, UsageError
 from seedbank.ledger import Ledger
 from seedbank.records import sha256
 from seedbank.references.intake import UNSORTED, IntakeReport, Quarantined, intake, load_pool
+from seedbank.references.sandbox import Sandboxes
 from seedbank.storage import LocalStore
 from support.photos import RIGHTS, jpeg, photo, put
 
@@ -25,11 +28,18 @@ def snapshot(bank: Bank) -> dict[str, bytes]:
     return {key: bank.store.get(key) for key in bank.store.keys()}  # noqa: SIM118
 
 
-def take(bank: Bank, folder: Path, concept: str | None = None) -> IntakeReport:
-    return intake(bank, folder, concept=concept, requested_by="mia")
+Take = Callable[..., IntakeReport]
 
 
-def test_a_photo_lands_in_its_pool_untouched_and_as_a_working_copy(bank: Bank, tmp_path: Path) -> None:
+@pytest.fixture
+def take(sandboxes: Sandboxes) -> Take:
+    def run(bank: Bank, folder: Path, concept: str | None = None, **more: Any) -> IntakeReport:
+        return intake(bank, folder, concept=concept, requested_by="mia", sandboxes=sandboxes, **more)
+
+    return run
+
+
+def test_a_photo_lands_in_its_pool_untouched_and_as_a_working_copy(bank: Bank, take: Take, tmp_path: Path) -> None:
     data = jpeg(photo())
     put(tmp_path / "in" / "wingnut", "one.jpg", data)
     report = take(bank, tmp_path / "in")
@@ -43,7 +53,7 @@ def test_a_photo_lands_in_its_pool_untouched_and_as_a_working_copy(bank: Bank, t
         assert (copy.format, copy.mode, copy.size) == ("PNG", "RGB", (160, 160))
 
 
-def test_every_bad_photo_is_kept_out_for_its_own_reason(bank: Bank, tmp_path: Path) -> None:
+def test_every_bad_photo_is_kept_out_for_its_own_reason(bank: Bank, take: Take, tmp_path: Path) -> None:
     folder = tmp_path / "in" / "wingnut"
     good = jpeg(photo())
     put(folder, "1-good.jpg", good)
@@ -69,14 +79,14 @@ def test_every_bad_photo_is_kept_out_for_its_own_reason(bank: Bank, tmp_path: Pa
         assert reasons[name].startswith(reason)
 
 
-def test_of_two_equal_files_the_one_with_the_short_name_is_the_photo(bank: Bank, tmp_path: Path) -> None:
+def test_of_two_equal_files_the_one_with_the_short_name_is_the_photo(bank: Bank, take: Take, tmp_path: Path) -> None:
     for name in ("Copy of one.jpg", "one (1).jpg", "one.jpg"):
         put(tmp_path / "in" / "wingnut", name, jpeg(photo()))
     report = take(bank, tmp_path / "in")
     assert names(report) == {"accepted": ["one.jpg"], "known": ["one (1).jpg", "Copy of one.jpg"], "quarantined": []}
 
 
-def test_quarantine_keeps_the_bytes_and_the_reason(bank: Bank, tmp_path: Path) -> None:
+def test_quarantine_keeps_the_bytes_and_the_reason(bank: Bank, take: Take, tmp_path: Path) -> None:
     put(tmp_path / "in" / "wingnut", "bad.jpg", b"hello")
     (outcome,) = take(bank, tmp_path / "in").quarantined
     record = Quarantined.from_bytes(bank.store.get(f"quarantine/wingnut/{outcome.digest}.json"))
@@ -84,7 +94,7 @@ def test_quarantine_keeps_the_bytes_and_the_reason(bank: Bank, tmp_path: Path) -
     assert bank.store.get(f"quarantine/bytes/{outcome.digest}") == b"hello"
 
 
-def test_what_was_never_read_is_quarantined_by_name_alone(bank: Bank, tmp_path: Path) -> None:
+def test_what_was_never_read_is_quarantined_by_name_alone(bank: Bank, take: Take, tmp_path: Path) -> None:
     (tmp_path / "in" / "wingnut").mkdir(parents=True)
     (tmp_path / "in" / "wingnut" / "link.jpg").symlink_to(put(tmp_path, "real.jpg", jpeg(photo())))
     (outcome,) = take(bank, tmp_path / "in").quarantined
@@ -93,7 +103,7 @@ def test_what_was_never_read_is_quarantined_by_name_alone(bank: Bank, tmp_path: 
     assert not bank.store.exists(f"quarantine/bytes/{outcome.digest}")
 
 
-def test_a_second_run_changes_nothing(bank: Bank, tmp_path: Path) -> None:
+def test_a_second_run_changes_nothing(bank: Bank, take: Take, tmp_path: Path) -> None:
     put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
     put(tmp_path / "in" / "wingnut", "bad.jpg", b"hello")
     put(tmp_path / "in" / "hook", "two.jpg", jpeg(photo("hook")))
@@ -105,7 +115,7 @@ def test_a_second_run_changes_nothing(bank: Bank, tmp_path: Path) -> None:
     assert snapshot(bank) == before
 
 
-def test_adding_the_sidecar_brings_a_photo_out_of_quarantine(bank: Bank, tmp_path: Path) -> None:
+def test_adding_the_sidecar_brings_a_photo_out_of_quarantine(bank: Bank, take: Take, tmp_path: Path) -> None:
     data = jpeg(photo())
     put(tmp_path / "in" / "wingnut", "one.jpg", data, rights=None)
     take(bank, tmp_path / "in")
@@ -115,7 +125,7 @@ def test_adding_the_sidecar_brings_a_photo_out_of_quarantine(bank: Bank, tmp_pat
     assert [entry.event for entry in bank.ledger.entries()] == ["intake.quarantined", "intake.accepted"]
 
 
-def test_bytes_stay_in_quarantine_while_another_concept_holds_them(bank: Bank, tmp_path: Path) -> None:
+def test_bytes_stay_in_quarantine_while_another_concept_holds_them(bank: Bank, take: Take, tmp_path: Path) -> None:
     data = jpeg(photo())
     put(tmp_path / "in" / "wingnut", "one.jpg", data, rights=None)
     put(tmp_path / "in" / "hook", "one.jpg", data, rights=None)
@@ -128,7 +138,7 @@ def test_bytes_stay_in_quarantine_while_another_concept_holds_them(bank: Bank, t
     ]
 
 
-def test_renewed_rights_are_taken_over_and_put_on_record(bank: Bank, tmp_path: Path) -> None:
+def test_renewed_rights_are_taken_over_and_put_on_record(bank: Bank, take: Take, tmp_path: Path) -> None:
     data = jpeg(photo())
     put(tmp_path / "in" / "wingnut", "one.jpg", data, rights={**RIGHTS, "expires": "2026-02-01"})
     take(bank, tmp_path / "in")
@@ -143,24 +153,24 @@ def test_renewed_rights_are_taken_over_and_put_on_record(bank: Bank, tmp_path: P
     ]
 
 
-def test_a_photo_that_lost_its_sidecar_keeps_the_rights_on_record(bank: Bank, tmp_path: Path) -> None:
+def test_a_photo_that_lost_its_sidecar_keeps_the_rights_on_record(bank: Bank, take: Take, tmp_path: Path) -> None:
     put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
     take(bank, tmp_path / "in")
     (tmp_path / "in" / "wingnut" / "one.jpg.yaml").unlink()
     assert names(take(bank, tmp_path / "in")) == {"accepted": [], "known": ["one.jpg"], "quarantined": []}
 
 
-def test_a_flat_folder_goes_to_the_named_concept(bank: Bank, tmp_path: Path) -> None:
+def test_a_flat_folder_goes_to_the_named_concept(bank: Bank, take: Take, tmp_path: Path) -> None:
     put(tmp_path / "in", "one.jpg", jpeg(photo()))
     assert take(bank, tmp_path / "in", "wingnut").concepts == ("wingnut",)
 
 
-def test_a_named_concept_must_exist(bank: Bank, tmp_path: Path) -> None:
+def test_a_named_concept_must_exist(bank: Bank, take: Take, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no concept 'sprocket'"):
         take(bank, tmp_path, "sprocket")
 
 
-def test_a_folder_with_a_misleading_name_is_only_a_wrong_name(bank: Bank, tmp_path: Path) -> None:
+def test_a_folder_with_a_misleading_name_is_only_a_wrong_name(bank: Bank, take: Take, tmp_path: Path) -> None:
     put(tmp_path / "in" / "wingnut..", "one.jpg", jpeg(photo()))
     put(tmp_path / "in" / "wing\nnut", "two.jpg", jpeg(photo()))
     report = take(bank, tmp_path / "in")
@@ -168,7 +178,7 @@ def test_a_folder_with_a_misleading_name_is_only_a_wrong_name(bank: Bank, tmp_pa
     assert all("\n" not in item.reason for item in report.quarantined)
 
 
-def test_names_that_are_no_text_do_not_stop_the_batch(bank: Bank, tmp_path: Path) -> None:
+def test_names_that_are_no_text_do_not_stop_the_batch(bank: Bank, take: Take, tmp_path: Path) -> None:
     folder = tmp_path / "in" / "wingnut"
     put(folder, "one.jpg", jpeg(photo()))
     shutil.copy(folder / "one.jpg", os.fsencode(folder) + b"/\xff\xfe\xfd\xfc.jpg")
@@ -181,7 +191,7 @@ def test_names_that_are_no_text_do_not_stop_the_batch(bank: Bank, tmp_path: Path
     }
 
 
-def test_every_file_is_accounted_for_exactly_once(bank: Bank, tmp_path: Path) -> None:
+def test_every_file_is_accounted_for_exactly_once(bank: Bank, take: Take, tmp_path: Path) -> None:
     folder = tmp_path / "in" / "wingnut"
     base = jpeg(photo(size=64))
     for number in range(40):
@@ -216,7 +226,7 @@ class FullDisk(LocalStore):
         self.left[0] -= 1
 
 
-def test_intake_killed_anywhere_goes_on_where_it_stopped(bank: Bank, tmp_path: Path) -> None:
+def test_intake_killed_anywhere_goes_on_where_it_stopped(bank: Bank, take: Take, tmp_path: Path) -> None:
     put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
     put(tmp_path / "in" / "wingnut", "two.jpg", jpeg(photo(index=1)))
     for allowed in range(40):

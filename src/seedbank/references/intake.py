@@ -8,6 +8,7 @@ intake may be killed at any point and run again; files that have not changed sin
     working/<photo>.png          upright sRGB, no metadata
     pools/<concept>/<photo>.json the Reference: the photo belongs to the concept's pool
     quarantine/<concept>/<photo>.json, quarantine/bytes/<photo>
+    duplicates/<concept>/<digest>.json
     scans/…                      what was seen where (:mod:`seedbank.references.scans`)
 """
 
@@ -80,6 +81,15 @@ class Quarantined(Record):
     reason: str
     size: int
     kept: bool
+
+
+class Duplicate(Record):
+    """A file with the bytes of a photo that is in the pool under another name."""
+
+    name: str
+    concept: str
+    photo: str = Field(pattern=DIGEST)
+    of: str
 
 
 @dataclass(frozen=True)
@@ -311,8 +321,12 @@ class _Batch:
         return arrival.concept if arrival.concept in self.concepts else UNSORTED
 
     def _in_pool(self, concept: str, photo: str) -> Reference | None:
+        data = self._stored(f"pools/{concept}/{photo}.json")
+        return None if data is None else Reference.from_bytes(data)
+
+    def _stored(self, key: str) -> bytes | None:
         try:
-            return Reference.from_bytes(self.bank.store.get(f"pools/{concept}/{photo}.json"))
+            return self.bank.store.get(key)
         except KeyError:
             return None
 
@@ -328,8 +342,13 @@ class _Batch:
 
     def _duplicate(self, arrival: Arrival, original: Reference) -> Outcome:
         reason = f"exact duplicate: the same bytes as {original.name}, which is in the pool"
-        key = sha256(canonical_json([original.photo, arrival.name]))
-        self._record("photo.duplicate", original.concept, key, original.photo, arrival.name, of=original.name)
+        record = Duplicate(name=arrival.name, concept=original.concept, photo=original.photo, of=original.name)
+        key = f"duplicates/{record.concept}/{record.digest}.json"
+        if not self.bank.store.exists(key):
+            self._record(
+                "photo.duplicate", record.concept, record.digest, record.photo, record.name, of=record.of, reason=reason
+            )
+            self.bank.store.put(key, record.to_bytes())
         return Outcome("known", arrival.name, original.concept, original.photo, reason)
 
     def _quarantine(self, arrival: Arrival, data: bytes | None, error: RefusedError) -> Outcome:
@@ -342,12 +361,14 @@ class _Batch:
             size=arrival.size if data is None else len(data),
             kept=data is not None,
         )
-        if data is not None:
-            self.bank.store.put_new(f"quarantine/bytes/{record.photo}", data)
-        self._record(
-            "intake.quarantined", record.concept, record.digest, record.photo, record.name, reason=record.reason
-        )
-        self.bank.store.put(f"quarantine/{record.concept}/{record.photo}.json", record.to_bytes())
+        key = f"quarantine/{record.concept}/{record.photo}.json"
+        if self._stored(key) != record.to_bytes():
+            if data is not None:
+                self.bank.store.put_new(f"quarantine/bytes/{record.photo}", data)
+            self._record(
+                "intake.quarantined", record.concept, record.digest, record.photo, record.name, reason=record.reason
+            )
+            self.bank.store.put(key, record.to_bytes())
         passing = isinstance(error, NotNow)
         return Outcome("quarantined", record.name, record.concept, record.photo, record.reason, passing)
 

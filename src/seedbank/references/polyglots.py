@@ -33,18 +33,19 @@ def second_file(data: bytes, kind: str) -> str:
         return "a ZIP archive"
     if b"%PDF-" in data[:PDF_HEAD]:
         return "a PDF document"
-    rest = data[_end(data, kind) :].lstrip(b"\0\r\n\t ")
+    tail = data[_end(data, kind) :]
+    rest = tail.lstrip(b"\0\r\n\t ")
     for magic, words in PROGRAMS.items():
         if rest.startswith(magic):
             return words
     if rest.startswith(b"%PDF-"):
         return "a PDF document"
-    return "a web page or program text" if MARKUP.search(rest) and not _is_picture_data(rest) else ""
+    return "a web page or program text" if MARKUP.search(rest) and not _is_picture_data(tail) else ""
 
 
-def _is_picture_data(rest: bytes) -> bool:
+def _is_picture_data(tail: bytes) -> bool:
     """Whether this is what a camera hangs behind a photo: another JPEG, a film, or a maker's block; XMP in there looks like markup."""
-    return rest.startswith((b"\xff\xd8\xff", b"MotionPhoto_Data")) or rest[4:8] == b"ftyp"
+    return tail.startswith((b"\xff\xd8\xff", b"MotionPhoto_Data")) or tail[4:8] == b"ftyp"
 
 
 def _end(data: bytes, kind: str) -> int:

@@ -59,6 +59,11 @@ class Sandbox:
     ) -> None:
         self._stop()
 
+    @property
+    def pid(self) -> int:
+        """The worker's process id; 0 while there is none."""
+        return self._worker.pid if self._worker else 0
+
     def decode(self, data: bytes) -> WorkingCopy:
         """The working copy of a picture.
 

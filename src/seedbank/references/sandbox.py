@@ -80,7 +80,7 @@ class Sandbox:
                 )
             if answer is not None:
                 return _working_copy(answer)
-        raise NotNow("corrupt: decoding it made the decoder give up; save it again as a JPEG or PNG")
+        raise NotAPhoto("corrupt: decoding it made the decoder give up; save it again as a JPEG or PNG")
 
     def _ask(self, data: bytes) -> tuple[bytes | None, bool]:
         """The worker's answer, None if it died over it; and whether that was because it took too long."""

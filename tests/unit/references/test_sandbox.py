@@ -1,15 +1,18 @@
 import io
 import signal
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psutil
 import pytest
 from PIL import Image
 
+from seedbank.references import sandbox as module
 from seedbank.references.decode import NotAPhoto, decode
-from seedbank.references.sandbox import Sandbox
-from support.photos import jpeg, photo
+from seedbank.references.sandbox import Sandbox, Sandboxes
+from support.photos import face, jpeg, photo
 
 
 def workers() -> list[psutil.Process]:
@@ -72,3 +75,37 @@ def test_nothing_is_started_for_nothing_and_nothing_is_left_running() -> None:
         sandbox.decode(jpeg(photo()))
         assert len(workers()) == 1
     assert workers() == []
+
+
+def test_a_file_that_kills_the_decoder_costs_the_worker_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox() as sandbox:
+        sandbox.decode(jpeg(photo()))
+        exchange, sent = module._exchange, []
+
+        def killed(worker: subprocess.Popen[bytes], data: bytes) -> bytes | None:
+            sent.append(worker.pid)
+            worker.kill()  # as a decoder does that runs into bad memory
+            return exchange(worker, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_exchange", killed)
+            with pytest.raises(NotAPhoto, match="made the decoder give up; save it again"):
+                sandbox.decode(jpeg(photo()))
+        assert len(set(sent)) == 2
+        assert sandbox.decode(jpeg(photo())).width == 160
+
+
+def test_several_sandboxes_are_started_as_they_are_needed() -> None:
+    with Sandboxes(3) as rooms:
+        for _ in range(3):
+            rooms.decode(jpeg(photo()))
+        assert len(workers()) == 1
+        with ThreadPoolExecutor(3) as pool:
+            assert [copy.width for copy in pool.map(rooms.decode, [jpeg(photo())] * 12)] == [160] * 12
+        assert 1 <= len(workers()) <= 3
+    assert workers() == []
+
+
+def test_the_worker_looks_for_faces() -> None:
+    with Sandbox() as sandbox:
+        assert (sandbox.decode(jpeg(face())).faces, sandbox.decode(jpeg(photo())).faces) == (1, 0)

@@ -2,6 +2,7 @@ import io
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,8 +16,18 @@ from seedbank.references.sandbox import Sandbox, Sandboxes
 from support.photos import face, jpeg, photo
 
 
-def workers() -> list[psutil.Process]:
-    return [item for item in psutil.Process().children() if "seedbank.references.sandbox" in item.cmdline()]
+Workers = Callable[[], list[psutil.Process]]
+
+
+@pytest.fixture
+def workers() -> Workers:
+    """The workers that were started in this test and still run."""
+
+    def running() -> list[psutil.Process]:
+        return [item for item in psutil.Process().children() if "seedbank.references.sandbox" in item.cmdline()]
+
+    before = set(running())
+    return lambda: [item for item in running() if item not in before]
 
 
 def test_the_working_copy_is_what_decoding_here_gives() -> None:
@@ -27,7 +38,7 @@ def test_the_working_copy_is_what_decoding_here_gives() -> None:
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(copy.png))), np.asarray(here.image))
 
 
-def test_a_refusal_keeps_its_words_and_the_worker_lives_on() -> None:
+def test_a_refusal_keeps_its_words_and_the_worker_lives_on(workers: Workers) -> None:
     with Sandbox() as sandbox:
         sandbox.decode(jpeg(photo()))
         before = workers()
@@ -37,14 +48,14 @@ def test_a_refusal_keeps_its_words_and_the_worker_lives_on() -> None:
         assert workers() == before
 
 
-def test_the_worker_sees_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worker_sees_nothing_of_our_environment(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
     with Sandbox() as sandbox:
         sandbox.decode(jpeg(photo()))
         assert set(workers()[0].environ()) == {"PATH", "OPENBLAS_NUM_THREADS"}
 
 
-def test_a_worker_that_died_while_idle_is_replaced() -> None:
+def test_a_worker_that_died_while_idle_is_replaced(workers: Workers) -> None:
     with Sandbox() as sandbox:
         sandbox.decode(jpeg(photo()))
         (first,) = workers()
@@ -69,7 +80,7 @@ def test_memory_is_bounded() -> None:
         small.decode(large.getvalue())
 
 
-def test_nothing_is_started_for_nothing_and_nothing_is_left_running() -> None:
+def test_nothing_is_started_for_nothing_and_nothing_is_left_running(workers: Workers) -> None:
     with Sandbox() as sandbox:
         assert workers() == []
         sandbox.decode(jpeg(photo()))
@@ -95,7 +106,7 @@ def test_a_file_that_kills_the_decoder_costs_the_worker_and_nothing_else(monkeyp
         assert sandbox.decode(jpeg(photo())).width == 160
 
 
-def test_several_sandboxes_are_started_as_they_are_needed() -> None:
+def test_several_sandboxes_are_started_as_they_are_needed(workers: Workers) -> None:
     with Sandboxes(3) as rooms:
         for _ in range(3):
             rooms.decode(jpeg(photo()))

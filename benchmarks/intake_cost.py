@@ -1,0 +1,287 @@
+"""What taking photos in costs: time against decoding alone, memory against the number of photos, and what a second scan reads.
+
+1. **Time.** One-megapixel JPEGs through ``intake`` (read, hash, decode in sandboxes, look for faces, store, record) and through the measures
+   of a photo, against only decoding them with Pillow one after another in this process; rounds of the one and the other in turn.
+2. **Memory.** Peak resident memory of the process that takes in 100 to 100,000 small photos, and of its largest decoder.
+3. **Second scan.** How many photos the next scan of those opens, and how long it takes.
+
+Writes ``results/intake_cost.json`` and ``.md`` beside this file.
+
+    python benchmarks/intake_cost.py                 # about 15 minutes
+    python benchmarks/intake_cost.py --photos 200 --counts 100 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import yaml
+from PIL import Image
+
+from seedbank.bank import Bank
+from seedbank.references import sources
+from seedbank.references.intake import intake, load_pool
+from seedbank.references.measures import measure
+from seedbank.references.validation import working_image
+from seedbank.settings import Settings
+
+RESULTS = Path(__file__).parent / "results"
+ROUNDS = 3
+WIDTH, HEIGHT = 1152, 868
+"""One megapixel, 4:3."""
+QUALITY, GRAIN = 92, 4.0
+"""What a camera's fine JPEGs have: little compression, some sensor noise (grey levels)."""
+DISTINCT = 24
+LIMIT = 4.0
+HEAD = "file,licence,source,cleared_by,cleared_on,purpose"
+ROW = "{},CC0-1.0,benchmark,bench,2026-01-05,synthetic-release"
+
+
+@dataclass(frozen=True)
+class Round:
+    """Seconds of one round over all photos, wall clock; and of processors for intake, its decoders included."""
+
+    pillow: float
+    intake: float
+    intake_processors: float
+    measures: float
+
+    @property
+    def ratio(self) -> float:
+        """Intake plus measures over decoding alone."""
+        return (self.intake + self.measures) / self.pillow
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What one number of small photos took."""
+
+    photos: int
+    seconds: float
+    peak_mib: float
+    decoder_peak_mib: float
+    again_seconds: float
+    again_opened: int
+    again_peak_mib: float
+
+
+def main() -> None:
+    """Run the benchmark and write its results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=300, help="one-megapixel photos (default %(default)s)")
+    parser.add_argument("--counts", type=int, nargs="*", default=[100, 1000, 10_000, 100_000])
+    parser.add_argument("--work", type=Path, help="folder for the banks of the first part (default: a temporary one)")
+    parser.add_argument("--scale", type=int, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.scale:
+        print(json.dumps(asdict(scale(chosen.scale))))
+        return
+    with tempfile.TemporaryDirectory(dir=chosen.work) as folder:
+        rounds = list(time_rounds(Path(folder), chosen.photos))
+    scales = [in_process_of_its_own(count) for count in chosen.counts]
+    write(rounds, scales, chosen.photos)
+
+
+def time_rounds(folder: Path, count: int) -> Iterator[Round]:
+    """Both ways over the same photos, in turn."""
+    photos = fill(folder / "photos" / "bolt", megapixel(count))
+    for number in range(ROUNDS):
+        start = time.perf_counter()
+        for path in photos:
+            with Image.open(path) as image:
+                image.load()
+        pillow = time.perf_counter() - start
+        bank, before, start = make_bank(folder / f"bank-{number}"), processors(), time.perf_counter()
+        report = intake(bank, folder / "photos", requested_by="bench")
+        taken, spent = time.perf_counter() - start, processors() - before
+        assert report.counts["accepted"] == count, report.quarantined[:3]
+        pool, start = load_pool(bank, "bolt"), time.perf_counter()
+        for item in pool:
+            measure(working_image(bank, item))
+        found = Round(pillow, taken, spent, time.perf_counter() - start)
+        print(f"round {number + 1}: {found}, ratio {found.ratio:.2f}", file=sys.stderr)
+        yield found
+
+
+def scale(count: int) -> Scale:
+    """Take in ``count`` small photos twice, in this process. Banks lie in memory where that can be, for a disk is not what is measured."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        fill(Path(folder) / "photos" / "bolt", small(count))
+        bank, start = make_bank(Path(folder) / "bank"), time.perf_counter()
+        report = intake(bank, Path(folder) / "photos", requested_by="bench")
+        taken = time.perf_counter() - start
+        assert report.counts["accepted"] == count, report.counts
+        peak, decoder = peak_mib(resource.RUSAGE_SELF), peak_mib(resource.RUSAGE_CHILDREN)
+        opened, start = count_opened(), time.perf_counter()
+        again = intake(make_bank(Path(folder) / "bank"), Path(folder) / "photos", requested_by="bench")
+        assert again.counts["known"] == count
+        seconds = time.perf_counter() - start
+        return Scale(count, taken, peak, decoder, seconds, len(opened), peak_mib(resource.RUSAGE_SELF))
+
+
+def in_process_of_its_own(count: int) -> Scale:
+    """:func:`scale` in a fresh interpreter, whose peak is its own."""
+    command = [sys.executable, __file__, "--scale", str(count)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found = Scale(**json.loads(done.stdout))
+    print(found, file=sys.stderr)
+    return found
+
+
+def count_opened() -> list[str]:
+    """The photos that are opened from now on; the rights table, which is always read, is none."""
+    opened: list[str] = []
+    read = sources.FolderSource.read
+
+    def noted(source: sources.FolderSource, key: str, limit: int) -> bytes:
+        if not key.endswith(".csv"):
+            opened.append(key)
+        return read(source, key, limit)
+
+    sources.FolderSource.read = noted  # type: ignore[method-assign]
+    return opened
+
+
+def fill(folder: Path, photos: Iterator[bytes]) -> list[Path]:
+    """Write photos and one table of their rights; the paths of the photos."""
+    folder.mkdir(parents=True)
+    names = []
+    for number, data in enumerate(photos):
+        names.append(f"{number:06d}.jpg")
+        (folder / names[-1]).write_bytes(data)
+    (folder / "rights.csv").write_text("\n".join([HEAD, *map(ROW.format, names)]))
+    return [folder / name for name in names]
+
+
+def megapixel(count: int) -> Iterator[bytes]:
+    """Photos of one megapixel: a detailed picture with sensor noise. There are :data:`DISTINCT`, told apart by a comment."""
+    from skimage.data import astronaut, chelsea, coffee
+
+    rng, made = np.random.default_rng(0), []
+    for number in range(DISTINCT):
+        scene = Image.fromarray((coffee(), chelsea(), astronaut()[240:])[number % 3])
+        scene = scene.rotate(number % 4, resample=Image.Resampling.BICUBIC).resize(
+            (WIDTH, HEIGHT), Image.Resampling.LANCZOS
+        )
+        grainy = np.asarray(scene, dtype=np.float32) + rng.normal(0, GRAIN, (HEIGHT, WIDTH, 1)).astype(np.float32)
+        made.append(jpeg(Image.fromarray(np.clip(grainy, 0, 255).astype(np.uint8)), QUALITY))
+    return (distinct(made[number % DISTINCT], number) for number in range(count))
+
+
+def small(count: int) -> Iterator[bytes]:
+    """Photos of 48 by 32 pixels."""
+    x, y = np.meshgrid(np.linspace(0, 255, 48), np.linspace(0, 255, 32))
+    data = jpeg(Image.fromarray(np.stack([x, y, 255 - x], -1).astype(np.uint8)), 80)
+    return (distinct(data, number) for number in range(count))
+
+
+def jpeg(image: Image.Image, quality: int) -> bytes:
+    """The picture as a JPEG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def distinct(data: bytes, number: int) -> bytes:
+    """The same JPEG with a comment behind its first marker."""
+    return data[:2] + b"\xff\xfe\x00\x0a" + f"{number:08d}".encode() + data[2:]
+
+
+def make_bank(folder: Path) -> Bank:
+    """A bank with one concept, new or opened again."""
+    (folder / "concepts").mkdir(parents=True, exist_ok=True)
+    values = {"name": "bolt", "prompt": "a photo of a bolt", "owner": "bench"}
+    (folder / "concepts" / "bolt.yaml").write_text(yaml.safe_dump(values))
+    env = {"SEEDBANK_HOME": str(folder), "SEEDBANK_CONCEPTS": str(folder / "concepts"), "SEEDBANK_ACTOR": "cli:bench"}
+    return Bank.open(Settings.from_env(env))
+
+
+def processors() -> float:
+    """Seconds of processor time of this process and the children that ended."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def peak_mib(whose: int) -> float:
+    """Peak resident memory; of children, that of the largest one that ended."""
+    return resource.getrusage(whose).ru_maxrss / 1024
+
+
+def write(rounds: Sequence[Round], scales: Sequence[Scale], photos: int) -> None:
+    """The results as JSON and as a page."""
+    ratio = statistics.median(item.ratio for item in rounds)
+    facts: dict[str, Any] = {
+        "photos": photos,
+        "pixels": [WIDTH, HEIGHT],
+        "jpeg_bytes": round(statistics.mean(map(len, megapixel(DISTINCT)))),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "pillow": PIL.__version__,
+        "ratio": round(ratio, 2),
+        "limit": LIMIT,
+        "rounds": [asdict(item) for item in rounds],
+        "scales": [asdict(item) for item in scales],
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "intake_cost.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (RESULTS / "intake_cost.md").write_text(page(facts, rounds, scales))
+    print(page(facts, rounds, scales))
+
+
+def page(facts: dict[str, Any], rounds: Sequence[Round], scales: Sequence[Scale]) -> str:
+    """The results for people."""
+
+    def ms(seconds: float) -> str:
+        return f"{1000 * seconds / facts['photos']:.1f}"
+
+    lines = [
+        "# What taking photos in costs",
+        "",
+        f"By `benchmarks/intake_cost.py`, {facts['cores']} cores, Python {facts['python']}, Pillow {facts['pillow']}.",
+        "",
+        f"## Time: {facts['ratio']} times decoding alone (at most {facts['limit']:g})",
+        "",
+        f"{facts['photos']} JPEGs of {WIDTH} x {HEIGHT} pixels, {facts['jpeg_bytes']:,} bytes on average; milliseconds a photo. The ratio is "
+        "(intake + measures) / Pillow alone, its median above. Intake includes starting its decoders.",
+        "",
+        "| round | Pillow alone | intake | of processors | measures | ratio |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {number} | {ms(item.pillow)} | {ms(item.intake)} | {ms(item.intake_processors)} | {ms(item.measures)} | {item.ratio:.2f} |"
+            for number, item in enumerate(rounds, start=1)
+        ),
+        "",
+        "## Memory and a second scan",
+        "",
+        "Photos of 48 x 32 pixels, a bank in memory. Peak resident memory of the process, and of the largest decoder.",
+        "",
+        "| photos | seconds | peak MiB | decoder MiB | second scan: photos opened | seconds | peak MiB |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {item.photos:,} | {item.seconds:.1f} | {item.peak_mib:.0f} | {item.decoder_peak_mib:.0f} | {item.again_opened} | "
+            f"{item.again_seconds:.2f} | {item.again_peak_mib:.0f} |"
+            for item in scales
+        ),
+    ]
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """What taking photos in costs: time against decoding alone, memory against the number of photos, and what a second scan reads.
 
-1. **Time.** One-megapixel JPEGs through ``intake`` (read, hash, decode in sandboxes, look for faces, store, record) and through the measures
-   of a photo, against only decoding them with Pillow one after another in this process; rounds of the one and the other in turn.
+1. **Time.** One-megapixel JPEGs through ``intake`` (read, hash, decode in sandboxes, look for faces, store, record) and the measures of
+   a photo, against only decoding them with Pillow one after another in this process; rounds of the one and the other in turn.
 2. **Memory.** Peak resident memory of the process that takes in 100 to 100,000 small photos, and of its largest decoder.
 3. **Second scan.** How many photos the next scan of those opens, and how long it takes.
 
@@ -258,8 +258,8 @@ def page(facts: dict[str, Any], rounds: Sequence[Round], scales: Sequence[Scale]
         "",
         f"## Time: {facts['ratio']} times decoding alone (at most {facts['limit']:g})",
         "",
-        f"{facts['photos']} JPEGs of {WIDTH} x {HEIGHT} pixels, {facts['jpeg_bytes']:,} bytes on average; milliseconds a photo. The ratio is "
-        "(intake + measures) / Pillow alone, its median above. Intake includes starting its decoders.",
+        f"{facts['photos']} JPEGs of {WIDTH} x {HEIGHT} pixels, {facts['jpeg_bytes']:,} bytes on average; milliseconds a photo. The "
+        "ratio is (intake + measures) / Pillow alone, its median above. Intake includes starting its decoders.",
         "",
         "| round | Pillow alone | intake | of processors | measures | ratio |",
         "|---|---|---|---|---|---|",

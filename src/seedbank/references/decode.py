@@ -59,7 +59,8 @@ class Decoded:
         bytes, whichever library is installed.
         """
         width, height = self.image.size
-        rows = np.zeros((height, 1 + 3 * width), np.uint8)  # every row begins with its filter: none
+        rows = np.empty((height, 1 + 3 * width), np.uint8)
+        rows[:, 0] = 0  # every row begins with its filter: none
         rows[:, 1:] = np.asarray(self.image).reshape(height, 3 * width)
         head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
         parts = (b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", head), *_chunk(b"IDAT", *_stored(rows)), *_chunk(b"IEND"))
@@ -117,8 +118,9 @@ def _decode(data: bytes) -> Decoded:
             raise NotAPhoto(f"two files in one: {hidden} hides in the picture; export the picture again")
         image.load()
         plain = _srgb(_upright(image))
-    # A fresh picture from the raw pixels: no EXIF, GPS, text chunk or profile can come along.
-    return Decoded(Image.fromarray(np.asarray(plain)), kind)
+    bare = plain.copy()  # a picture that knows of no file
+    bare.info = {}
+    return Decoded(bare, kind)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -175,7 +177,7 @@ def _know_heif() -> None:
     pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)
 
 
-def _chunk(name: bytes, *body: bytes) -> tuple[bytes, ...]:
+def _chunk(name: bytes, *body: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
     """A chunk of a PNG (PNG specification, 5.3)."""
     check = zlib.crc32(name)
     for part in body:
@@ -183,10 +185,10 @@ def _chunk(name: bytes, *body: bytes) -> tuple[bytes, ...]:
     return struct.pack(">I", sum(map(len, body))), name, *body, struct.pack(">I", check)
 
 
-def _stored(rows: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> tuple[bytes, ...]:
+def _stored(rows: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> tuple[bytes | memoryview, ...]:
     """A zlib stream (RFC 1950) of stored blocks."""
-    raw = rows.tobytes()
-    parts = [b"\x78\x01"]
+    raw = rows.reshape(-1).data
+    parts: list[bytes | memoryview] = [b"\x78\x01"]
     for start in range(0, len(raw), STORED_BLOCK):
         block = raw[start : start + STORED_BLOCK]
         last = start + STORED_BLOCK >= len(raw)

@@ -49,8 +49,10 @@ KEPT = 1000
 """How many outcomes of each kind a report holds; it counts them all."""
 MAX_WORKERS = 4
 """Pictures decoded at once, at most; one more than the cores would only cost memory."""
+THREADS = 2
+"""For each decoder: one waits for it while the other waits for the store."""
 AHEAD = 2
-"""Files read ahead of the decoders, each at most 64 MiB."""
+"""Files read ahead of the threads, each at most 64 MiB."""
 
 WRITE_SIDECAR = "whoever cleared the photo must write one beside it, named photo.jpg.yaml, or a row of rights.csv"
 Kind = Literal["accepted", "waiting", "known", "quarantined"]
@@ -149,12 +151,13 @@ def intake(
     with ExitStack() as stack:
         listing = stack.enter_context(Listing(opened, concept))
         rooms = sandboxes or stack.enter_context(Sandboxes(max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0))))))
-        pool = stack.enter_context(ThreadPoolExecutor(rooms.count))
+        threads = rooms.count * THREADS
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
         listing.remember(item for item in memory.load() if not again)
         window = LedgerWindow(bank.store, bank.ledger, opened.url)
         tally.new |= window.unfinished()
         batch = _Batch(bank, concepts, rooms, pool, requested_by, window)
-        for arrival, outcome in batch.take(listing, ahead=rooms.count + AHEAD):
+        for arrival, outcome in batch.take(listing, ahead=threads + AHEAD):
             tally.count(outcome)
             if progress:
                 progress(outcome)

@@ -7,6 +7,7 @@ a picture goes in; a first line of JSON, and the working copy after it, comes ou
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import queue
@@ -31,6 +32,8 @@ SECONDS = 20.0
 LONGEST_ANSWER = 4 * MAX_PIXELS
 """More than any working copy; a worker that sends more is not ours any longer."""
 LENGTH = struct.Struct(">Q")
+PIPE_BYTES = 2**20
+"""What Linux lets anyone have; with the usual 64 KiB, processes take turns fifty times for one picture."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,9 @@ class Sandbox:
             self._worker = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
             )
+            for pipe in (self._worker.stdin, self._worker.stdout):
+                if pipe:
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except OSError as error:
             raise OutsideError(
                 f"cannot start a process to decode pictures in: {error.strerror}; free some memory"

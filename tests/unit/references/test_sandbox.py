@@ -15,7 +15,6 @@ from seedbank.references.decode import NotAPhoto, decode
 from seedbank.references.sandbox import Sandbox, Sandboxes
 from support.photos import face, jpeg, photo
 
-
 Workers = Callable[[], list[psutil.Process]]
 
 

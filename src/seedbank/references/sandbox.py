@@ -2,7 +2,7 @@
 
 The worker has bounds on memory, files and processes, no environment but a path, and a number of seconds for each picture. It is started
 for the first picture, kept for the next ones, and replaced when it dies. It speaks in frames, a length of eight bytes and then the bytes:
-a picture goes in; a first line of JSON, and the working copy after it, comes out.
+a picture goes in; what it is, in JSON, and its working copy, which is empty for what was refused, come out.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ class Sandbox:
                     f"corrupt: decoding it took more than {self._seconds:g} seconds; save it again as a JPEG or PNG"
                 )
             if answer is not None:
-                return _working_copy(answer)
+                return _working_copy(*answer)
         raise NotAPhoto("corrupt: decoding it made the decoder give up; save it again as a JPEG or PNG")
 
-    def _ask(self, data: bytes) -> tuple[bytes | None, bool]:
+    def _ask(self, data: bytes) -> tuple[tuple[bytes, bytes] | None, bool]:
         """The worker's answer, None if it died over it; and whether that was because it took too long."""
         worker = self._worker or self._start()
         late = threading.Event()
@@ -167,18 +167,17 @@ class Sandboxes:
             self._idle.put(sandbox)
 
 
-def _exchange(worker: subprocess.Popen[bytes], data: bytes) -> bytes | None:
+def _exchange(worker: subprocess.Popen[bytes], data: bytes) -> tuple[bytes, bytes] | None:
     assert worker.stdin
     assert worker.stdout
     try:
         _send(worker.stdin, data)
-        return _receive(worker.stdout, LONGEST_ANSWER)
+        return _receive(worker.stdout, LONGEST_ANSWER), _receive(worker.stdout, LONGEST_ANSWER)
     except (OSError, EOFError):
         return None
 
 
-def _working_copy(answer: bytes) -> WorkingCopy:
-    head, _, png = answer.partition(b"\n")
+def _working_copy(head: bytes, png: bytes) -> WorkingCopy:
     fields: dict[str, Any] = json.loads(head)
     if "refused" in fields:
         raise NotAPhoto(fields["refused"])
@@ -201,28 +200,21 @@ def _receive(pipe: IO[bytes], longest: int) -> bytes:
     return data
 
 
-def _work_on(data: bytes) -> bytes:
+def _work_on(data: bytes) -> tuple[dict[str, Any], bytes]:
     decoded = decode(data)
     png = decoded.to_png()
-    fields = {
-        "width": decoded.image.width,
-        "height": decoded.image.height,
-        "format": decoded.format,
-        "faces": count_faces(decoded.image),
-    }
-    return json.dumps(fields).encode() + b"\n" + png
+    image = decoded.image
+    fields = {"width": image.width, "height": image.height, "format": decoded.format, "faces": count_faces(image)}
+    return fields, png
 
 
-def _answer(data: bytes) -> bytes:
+def _answer(data: bytes) -> tuple[dict[str, Any], bytes]:
     try:
         return _work_on(data)
     except NotAPhoto as error:
-        return json.dumps({"refused": str(error)}).encode() + b"\n"
+        return {"refused": str(error)}, b""
     except MemoryError:
-        return (
-            json.dumps({"refused": "too many pixels: decoding it takes too much memory; scale it down"}).encode()
-            + b"\n"
-        )
+        return {"refused": "too many pixels: decoding it takes too much memory; scale it down"}, b""
 
 
 def _confine(memory_bytes: int) -> None:
@@ -248,7 +240,9 @@ def _work(memory_bytes: int) -> None:
             data = _receive(sys.stdin.buffer, 2**63)
         except EOFError:
             return
-        _send(sys.stdout.buffer, _answer(data))
+        fields, png = _answer(data)
+        _send(sys.stdout.buffer, json.dumps(fields).encode())
+        _send(sys.stdout.buffer, png)
 
 
 if __name__ == "__main__":

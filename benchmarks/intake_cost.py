@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,17 +55,24 @@ ROW = "{},CC0-1.0,benchmark,bench,2026-01-05,synthetic-release"
 
 @dataclass(frozen=True)
 class Round:
-    """Seconds of one round over all photos, wall clock; and of processors for intake, its decoders included."""
+    """Seconds of one round over all photos, by the clock and of processors, decoders included."""
 
     pillow: float
     intake: float
-    intake_processors: float
     measures: float
+    pillow_processors: float
+    intake_processors: float
+    measures_processors: float
 
     @property
     def ratio(self) -> float:
         """Intake plus measures over decoding alone."""
         return (self.intake + self.measures) / self.pillow
+
+    @property
+    def ratio_of_processors(self) -> float:
+        """The same if two processors had nothing else to do: the work of intake shared by both, that of the others done by one."""
+        return (self.intake_processors / 2 + self.measures_processors) / self.pillow_processors
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def main() -> None:
         print(json.dumps(asdict(scale(chosen.scale))))
         return
     with tempfile.TemporaryDirectory(dir=chosen.work) as folder:
-        rounds = list(time_rounds(Path(folder), chosen.photos))
+        rounds = list(time_rounds(Path(folder), chosen.photos)) if chosen.photos else []
     scales = [in_process_of_its_own(count) for count in chosen.counts]
     write(rounds, scales, chosen.photos)
 
@@ -102,21 +109,39 @@ def time_rounds(folder: Path, count: int) -> Iterator[Round]:
     """Both ways over the same photos, in turn."""
     photos = fill(folder / "photos" / "bolt", megapixel(count))
     for number in range(ROUNDS):
-        start = time.perf_counter()
-        for path in photos:
-            with Image.open(path) as image:
-                image.load()
-        pillow = time.perf_counter() - start
-        bank, before, start = make_bank(folder / f"bank-{number}"), processors(), time.perf_counter()
-        report = intake(bank, folder / "photos", requested_by="bench")
-        taken, spent = time.perf_counter() - start, processors() - before
-        assert report.counts["accepted"] == count, report.quarantined[:3]
-        pool, start = load_pool(bank, "bolt"), time.perf_counter()
-        for item in pool:
-            measure(working_image(bank, item))
-        found = Round(pillow, taken, spent, time.perf_counter() - start)
+        bank = make_bank(folder / f"bank-{number}")
+        pillow = timed(lambda: decode_all(photos))
+        taken = timed(lambda bank=bank: take_all(bank, folder / "photos", count))  # type: ignore[misc]
+        measured = timed(lambda bank=bank: measure_all(bank))  # type: ignore[misc]
+        found = Round(pillow[0], taken[0], measured[0], pillow[1], taken[1], measured[1])
         print(f"round {number + 1}: {found}, ratio {found.ratio:.2f}", file=sys.stderr)
         yield found
+
+
+def timed(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds that ``work`` takes by the clock, and of processors."""
+    start, before = time.perf_counter(), processors()
+    work()
+    return time.perf_counter() - start, processors() - before
+
+
+def decode_all(photos: Sequence[Path]) -> None:
+    """Only decode, with Pillow."""
+    for path in photos:
+        with Image.open(path) as image:
+            image.load()
+
+
+def take_all(bank: Bank, folder: Path, count: int) -> None:
+    """Take all photos in."""
+    report = intake(bank, folder, requested_by="bench")
+    assert report.counts["accepted"] == count, report.quarantined[:3]
+
+
+def measure_all(bank: Bank) -> None:
+    """Measure every photo of the pool, as validation does."""
+    for item in load_pool(bank, "bolt"):
+        measure(working_image(bank, item))
 
 
 def scale(count: int) -> Scale:
@@ -225,24 +250,23 @@ def peak_mib(whose: int) -> float:
 
 
 def write(rounds: Sequence[Round], scales: Sequence[Scale], photos: int) -> None:
-    """The results as JSON and as a page."""
-    ratio = statistics.median(item.ratio for item in rounds)
-    facts: dict[str, Any] = {
-        "photos": photos,
-        "pixels": [WIDTH, HEIGHT],
-        "jpeg_bytes": round(statistics.mean(map(len, megapixel(DISTINCT)))),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "pillow": PIL.__version__,
-        "ratio": round(ratio, 2),
-        "limit": LIMIT,
-        "rounds": [asdict(item) for item in rounds],
-        "scales": [asdict(item) for item in scales],
-    }
+    """The results as JSON and as a page. A part that was left out keeps what an earlier run found."""
+    path = RESULTS / "intake_cost.json"
+    facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rounds": [], "scales": [], "photos": 0}
+    facts |= {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), "pillow": PIL.__version__}
+    if rounds:
+        size = round(statistics.mean(map(len, megapixel(DISTINCT))))
+        facts |= {"photos": photos, "pixels": [WIDTH, HEIGHT], "jpeg_bytes": size, "limit": LIMIT}
+        facts |= {"rounds": [asdict(item) for item in rounds], "load": round(os.getloadavg()[0], 1)}
+        facts["ratio"] = round(statistics.median(item.ratio for item in rounds), 2)
+        facts["ratio_of_processors"] = round(statistics.median(item.ratio_of_processors for item in rounds), 2)
+    if scales:
+        facts["scales"] = [asdict(item) for item in scales]
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "intake_cost.json").write_text(json.dumps(facts, indent=2) + "\n")
-    (RESULTS / "intake_cost.md").write_text(page(facts, rounds, scales))
-    print(page(facts, rounds, scales))
+    path.write_text(json.dumps(facts, indent=2) + "\n")
+    text = page(facts, [Round(**item) for item in facts["rounds"]], [Scale(**item) for item in facts["scales"]])
+    (RESULTS / "intake_cost.md").write_text(text)
+    print(text)
 
 
 def page(facts: dict[str, Any], rounds: Sequence[Round], scales: Sequence[Scale]) -> str:
@@ -255,18 +279,26 @@ def page(facts: dict[str, Any], rounds: Sequence[Round], scales: Sequence[Scale]
         "# What taking photos in costs",
         "",
         f"By `benchmarks/intake_cost.py`, {facts['cores']} cores, Python {facts['python']}, Pillow {facts['pillow']}.",
-        "",
-        f"## Time: {facts['ratio']} times decoding alone (at most {facts['limit']:g})",
-        "",
-        f"{facts['photos']} JPEGs of {WIDTH} x {HEIGHT} pixels, {facts['jpeg_bytes']:,} bytes on average; milliseconds a photo. The "
-        "ratio is (intake + measures) / Pillow alone, its median above. Intake includes starting its decoders.",
-        "",
-        "| round | Pillow alone | intake | of processors | measures | ratio |",
-        "|---|---|---|---|---|---|",
-        *(
-            f"| {number} | {ms(item.pillow)} | {ms(item.intake)} | {ms(item.intake_processors)} | {ms(item.measures)} | {item.ratio:.2f} |"
-            for number, item in enumerate(rounds, start=1)
-        ),
+    ]
+    if rounds:
+        lines += [
+            "",
+            f"## Time: {facts['ratio']} times decoding alone (at most {facts['limit']:g})",
+            "",
+            f"{facts['photos']} JPEGs of {WIDTH} x {HEIGHT} pixels, {facts['jpeg_bytes']:,} bytes on average; milliseconds a photo, by the "
+            "clock and of processors. The ratio is (intake + measures) / Pillow alone, its median above. Intake includes starting its "
+            f"decoders. Load average at the end: {facts['load']}; on two idle cores the same work would give "
+            f"{facts['ratio_of_processors']} (processor seconds of intake / 2 + measures, over Pillow's).",
+            "",
+            "| round | Pillow alone | intake | measures | ratio | processors: Pillow | intake | measures |",
+            "|---|---|---|---|---|---|---|---|",
+            *(
+                f"| {number} | {ms(item.pillow)} | {ms(item.intake)} | {ms(item.measures)} | {item.ratio:.2f} | "
+                f"{ms(item.pillow_processors)} | {ms(item.intake_processors)} | {ms(item.measures_processors)} |"
+                for number, item in enumerate(rounds, start=1)
+            ),
+        ]
+    lines += [
         "",
         "## Memory and a second scan",
         "",

@@ -31,12 +31,13 @@ from typing import Any
 
 import numpy as np
 import PIL
+import psutil
 import yaml
 from PIL import Image
 
 from seedbank.bank import Bank
 from seedbank.references import sources
-from seedbank.references.intake import intake, load_pool
+from seedbank.references.intake import Outcome, intake, load_pool
 from seedbank.references.measures import measure
 from seedbank.references.validation import working_image
 from seedbank.settings import Settings
@@ -95,7 +96,11 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="*", default=[100, 1000, 10_000, 100_000])
     parser.add_argument("--work", type=Path, help="folder for the banks of the first part (default: a temporary one)")
     parser.add_argument("--scale", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--fill", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.fill:
+        fill(chosen.fill, small(chosen.scale))
+        return
     if chosen.scale:
         print(json.dumps(asdict(scale(chosen.scale))))
         return
@@ -148,17 +153,34 @@ def scale(count: int) -> Scale:
     """Take in ``count`` small photos twice, in this process. Banks lie in memory where that can be, for a disk is not what is measured."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        fill(Path(folder) / "photos" / "bolt", small(count))
-        bank, start = make_bank(Path(folder) / "bank"), time.perf_counter()
-        report = intake(bank, Path(folder) / "photos", requested_by="bench")
+        made = [sys.executable, __file__, "--scale", str(count), "--fill", f"{folder}/photos/bolt"]
+        subprocess.run(made, check=True)  # not in here, where it would take memory
+        bank, start, decoders = make_bank(Path(folder) / "bank"), time.perf_counter(), Decoders()
+        report = intake(bank, Path(folder) / "photos", requested_by="bench", progress=decoders.look)
         taken = time.perf_counter() - start
         assert report.counts["accepted"] == count, report.counts
-        peak, decoder = peak_mib(resource.RUSAGE_SELF), peak_mib(resource.RUSAGE_CHILDREN)
+        peak = peak_mib()
         opened, start = count_opened(), time.perf_counter()
         again = intake(make_bank(Path(folder) / "bank"), Path(folder) / "photos", requested_by="bench")
         assert again.counts["known"] == count
         seconds = time.perf_counter() - start
-        return Scale(count, taken, peak, decoder, seconds, len(opened), peak_mib(resource.RUSAGE_SELF))
+        return Scale(count, taken, peak, decoders.peak_mib, seconds, len(opened), peak_mib())
+
+
+@dataclass
+class Decoders:
+    """The memory of the decoders, looked at now and then."""
+
+    every: int = 50
+    seen: int = 0
+    peak_mib: float = 0.0
+
+    def look(self, outcome: Outcome) -> None:
+        """One more photo was taken in."""
+        if self.seen % self.every == 0:
+            found = [child.memory_info().rss / 2**20 for child in psutil.Process().children()]
+            self.peak_mib = max([self.peak_mib, *found])
+        self.seen += 1
 
 
 def in_process_of_its_own(count: int) -> Scale:
@@ -244,9 +266,9 @@ def processors() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def peak_mib(whose: int) -> float:
-    """Peak resident memory; of children, that of the largest one that ended."""
-    return resource.getrusage(whose).ru_maxrss / 1024
+def peak_mib() -> float:
+    """Peak resident memory of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def write(rounds: Sequence[Round], scales: Sequence[Scale], photos: int) -> None:

@@ -17,6 +17,7 @@ import io
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from seedbank.references.reference import Rights
@@ -48,25 +49,23 @@ def read_table(data: bytes) -> Iterator[Row]:
     """
     if len(data) > MAX_TABLE_BYTES:
         raise _unusable(f"it has {len(data):,} bytes, at most {MAX_TABLE_BYTES:,} are read; make several batches")
-    text = _text(data)
-    first = text.lstrip().partition("\n")[0]
-    delimiter = max(DELIMITERS, key=first.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    text = io.TextIOWrapper(io.BytesIO(data), encoding=_encoding(data), newline="")  # decoded as it is read
     try:
+        first = text.readline()
+        delimiter = max(DELIMITERS, key=first.count)
+        lines = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
         columns = _columns(next(lines, []))
         for cells in lines:
             if any(cell.strip() for cell in cells):
                 yield _row(lines.line_num, columns, cells)
     except csv.Error as error:
         raise _unusable(f"line {lines.line_num} cannot be read ({error}); save it as CSV again") from error
-
-
-def _text(data: bytes) -> str:
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        return data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise _unusable("it is not UTF-8; save it as 'CSV UTF-8'") from error
+
+
+def _encoding(data: bytes) -> str:
+    return "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 def _columns(cells: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ intake may be killed at any point and run again; files that have not changed sin
 
     originals/<photo>            the bytes as they came
     working/<photo>.png          upright sRGB, no metadata
+    measures/<photo>.json        what was measured of it
     pools/<concept>/<photo>.json the Reference: the photo belongs to the concept's pool
     quarantine/<concept>/<photo>.json, quarantine/bytes/<photo>
     duplicates/<concept>/<digest>.json
@@ -34,6 +35,7 @@ from seedbank.errors import RefusedError
 from seedbank.records import Record, canonical_json, sha256
 from seedbank.references.decode import NotAPhoto, NotNow
 from seedbank.references.listing import Arrival, Listing, Remembered
+from seedbank.references.measured import keep_measures
 from seedbank.references.reference import DIGEST, Reference, Rights
 from seedbank.references.rights import NoRights, face_question
 from seedbank.references.sandbox import Sandboxes, WorkingCopy
@@ -286,6 +288,7 @@ class _Batch:
         """Runs in a thread: the working copy without its bytes, which are stored, and their digest."""
         copy, key = self.sandboxes.decode(data), f"working/{photo}.png"
         self.bank.store.put_new(f"originals/{photo}", data)
+        keep_measures(self.bank.store, photo, copy.measures)
         fresh = self.bank.store.put_new(key, copy.png)
         digest = sha256(copy.png if fresh else self.bank.store.get(key))
         return dataclasses.replace(copy, png=b""), digest

@@ -24,6 +24,7 @@ from typing import IO, Any, Self
 from seedbank.errors import OutsideError
 from seedbank.references.decode import MAX_PIXELS, NotAPhoto, NotNow, decode
 from seedbank.references.faces import cascade, count_faces
+from seedbank.references.measures import measure
 
 MEMORY_BYTES = 3 * 2**29
 """1.5 GiB on top of what the interpreter takes: several times the largest picture that is decoded."""
@@ -38,13 +39,15 @@ PIPE_BYTES = 2**20
 
 @dataclass(frozen=True)
 class WorkingCopy:
-    """A picture as a PNG that holds nothing but upright sRGB pixels, its size in pixels, the format it came in, and what may be faces."""
+    """A picture as a PNG that holds nothing but upright sRGB pixels, its size in pixels, the format it came in, what may be faces, and its
+    measures (:mod:`seedbank.references.measures`)."""
 
     png: bytes
     width: int
     height: int
     format: str
     faces: int
+    measures: dict[str, float]
 
 
 class Sandbox:
@@ -205,7 +208,7 @@ def _work_on(data: bytes) -> tuple[dict[str, Any], bytes]:
     png = decoded.to_png()
     image = decoded.image
     fields = {"width": image.width, "height": image.height, "format": decoded.format, "faces": count_faces(image)}
-    return fields, png
+    return fields | {"measures": measure(image)}, png
 
 
 def _answer(data: bytes) -> tuple[dict[str, Any], bytes]:

@@ -32,6 +32,7 @@ from seedbank.errors import StoreError, UnusableReferences
 from seedbank.records import Record, canonical_json, sha256
 from seedbank.references.intake import load_pool
 from seedbank.references.judging import Checks, sitting
+from seedbank.references.measured import measures_of
 from seedbank.references.pool import Floats, broken_by, explain, measure_pool
 from seedbank.references.reference import Reference, ReferenceSet, Verdict
 from seedbank.references.rights import check_reference
@@ -203,7 +204,8 @@ def _examine(
     policy = concept.policy
     photos, whole = photo_suite(policy), set_suite(policy)
     images = [working_image(bank, item) for item in pool]
-    measured = measure_pool(pool, images, faults, embed(embedder, images), policy)
+    known = [measures_of(bank.store, item, lambda image=image: image) for item, image in zip(pool, images, strict=True)]  # type: ignore[misc]
+    measured = measure_pool(pool, images, faults, embed(embedder, images), policy, measures=known)
     with sitting(concept.name) as judge:
         checks = judge.judge(photos, measured.rows)
         out = broken_by(checks, "critical")

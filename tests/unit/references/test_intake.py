@@ -1,4 +1,5 @@
 import io
+import math
 import os
 import shutil
 from collections import Counter
@@ -9,10 +10,13 @@ import pytest
 from PIL import Image
 
 from seedbank.bank import Bank
-from seedbank.errors import UsageError
+from seedbank.errors import StoreError, UsageError
 from seedbank.records import sha256
 from seedbank.references.intake import UNSORTED, IntakeReport, Quarantined, load_pool
+from seedbank.references.measured import keep_measures, measures_of
+from seedbank.references.measures import measure
 from seedbank.references.rights import check_reference
+from seedbank.references.validation import working_image
 from seedbank.status import status
 from support.photos import RIGHTS, Take, face, jpeg, photo, put
 
@@ -298,3 +302,46 @@ class TestRightsTable:
         }
         (folder / "rights.csv").write_text(self.ROWS.format(self.ROW.format("row.jpg", "")))
         assert names(take(bank, tmp_path / "in"))["accepted"] == ["row.jpg"]
+
+
+class TestMeasures:
+    def test_intake_keeps_what_measuring_the_working_copy_would_give(
+        self, bank: Bank, take: Take, tmp_path: Path
+    ) -> None:
+        put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
+        take(bank, tmp_path / "in")
+        (reference,) = load_pool(bank, "wingnut")
+
+        def decode() -> Image.Image:
+            raise AssertionError("decoded again")
+
+        assert measures_of(bank.store, reference, decode) == measure(working_image(bank, reference))
+
+    def test_measures_of_other_rules_or_none_are_taken_anew(self, bank: Bank, take: Take, tmp_path: Path) -> None:
+        put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
+        take(bank, tmp_path / "in")
+        (reference,) = load_pool(bank, "wingnut")
+        key, image = f"measures/{reference.photo}.json", working_image(bank, reference)
+        bank.store.put(key, b'{"version": 0, "measures": {"sharpness": 1e9}}')
+        assert measures_of(bank.store, reference, lambda: image) == measure(image)
+        bank.store.delete(key)
+        assert measures_of(bank.store, reference, lambda: image) == measure(image)
+
+    def test_what_cannot_be_measured_comes_back_as_such(self, bank: Bank, take: Take, tmp_path: Path) -> None:
+        put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
+        take(bank, tmp_path / "in")
+        (reference,) = load_pool(bank, "wingnut")
+        keep_measures(bank.store, reference.photo, {"noise": float("nan"), "aspect": 1.5})
+        found = measures_of(bank.store, reference, lambda: photo())
+        assert found["aspect"] == 1.5
+        assert math.isnan(found["noise"])
+
+
+def test_a_working_copy_that_was_changed_is_not_used(bank: Bank, take: Take, tmp_path: Path) -> None:
+    put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
+    take(bank, tmp_path / "in")
+    (reference,) = load_pool(bank, "wingnut")
+    assert sha256(bank.store.get(f"working/{reference.photo}.png")) == reference.working
+    bank.store.put(f"working/{reference.photo}.png", jpeg(photo(index=1)))
+    with pytest.raises(StoreError, match=r"the working copy of one\.jpg was changed"):
+        working_image(bank, reference)

@@ -246,7 +246,7 @@ def test_what_a_killed_scan_took_in_is_judged_after_the_next_one(tmp_path: Path,
     put(folder / "wingnut", "one.jpg", jpeg(photo()))
     home, store = tmp_path / "home", LocalStore(tmp_path / "home" / "store")
     with pytest.raises(Killed):  # after the pool's record, before the scan's notes
-        intake(open_bank(home, Dying(store.root, [5])), folder, requested_by="mia", sandboxes=sandboxes)
+        intake(open_bank(home, Dying(store.root, [6])), folder, requested_by="mia", sandboxes=sandboxes)
     bank = open_bank(home, store)
     assert len(load_pool(bank, "wingnut")) == 1
     report = intake(bank, folder, requested_by="mia", sandboxes=sandboxes)

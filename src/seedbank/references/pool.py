@@ -111,6 +111,8 @@ def measure_pool(
     faults: Sequence[Sequence[str]],
     embeddings: Floats,
     policy: Policy,
+    *,
+    measures: Sequence[dict[str, float]] | None = None,
 ) -> MeasuredPool:
     """Measure every photo by itself and against the others.
 
@@ -120,8 +122,9 @@ def measure_pool(
         faults: what forbids using each of them, in words.
         embeddings: unit vectors, shape (n, d).
         policy: its bounds rank copies, so that the better one stays; they judge nothing here.
+        measures: of each photo by itself, where they are known; None to measure.
     """
-    measured = [measure(image) for image in images]
+    measured = [measure(image) for image in images] if measures is None else measures
     barred = [bool(found) for found in faults]
     # Rounded far below any threshold, so that the last bits of another processor cannot change a set.
     similarity, same = np.round(embeddings @ embeddings.T, 6), np.round(likeness.sameness(images), 6)

@@ -32,9 +32,10 @@ from seedbank.errors import StoreError, UnusableReferences
 from seedbank.records import Record, canonical_json, sha256
 from seedbank.references.intake import load_pool
 from seedbank.references.judging import Checks, sitting
+from seedbank.references.measured import measures_of
 from seedbank.references.pool import Floats, broken_by, explain, measure_pool
 from seedbank.references.reference import Reference, ReferenceSet, Verdict
-from seedbank.references.rights import check_rights
+from seedbank.references.rights import check_reference
 from seedbank.references.suites import photo_suite, set_suite
 from seedbank.trials import ModelCard
 
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Embeds",
     "Examination",
-    "check_rights",
     "examine",
     "latest_reference_set",
     "load_reference_set",
@@ -123,7 +123,7 @@ def examine(bank: Bank, concept: Concept, *, embedder: Embeds | None = None, tod
         embedder = load_guard("parts")
     pool = load_pool(bank, concept.name)
     day = today or datetime.now(UTC).date()
-    faults = [check_rights(item.rights, purpose=concept.policy.purpose, today=day) for item in pool]
+    faults = [check_reference(item, purpose=concept.policy.purpose, today=day) for item in pool]
     inputs = _inputs(concept, pool, faults, embedder.card)
     key = f"validations/inputs/{inputs}.json"
     try:
@@ -173,7 +173,7 @@ def working_image(bank: Bank, reference: Reference) -> Image.Image:
     """The working copy of a photo: upright, RGB, without metadata.
 
     Raises:
-        StoreError: it is not there.
+        StoreError: it is not there, or not what was made of the photo at intake.
     """
     try:
         data = bank.store.get(f"working/{reference.photo}.png")
@@ -181,6 +181,8 @@ def working_image(bank: Bank, reference: Reference) -> Image.Image:
         raise StoreError(
             f"no working copy of {reference.name} in {bank.store.url}; run `seedbank intake` again"
         ) from None
+    if sha256(data) != reference.working:
+        raise StoreError(f"the working copy of {reference.name} was changed in {bank.store.url}; restore it")
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         return image.convert("RGB")
 
@@ -202,7 +204,8 @@ def _examine(
     policy = concept.policy
     photos, whole = photo_suite(policy), set_suite(policy)
     images = [working_image(bank, item) for item in pool]
-    measured = measure_pool(pool, images, faults, embed(embedder, images), policy)
+    known = [measures_of(bank.store, item, lambda image=image: image) for item, image in zip(pool, images, strict=True)]  # type: ignore[misc]
+    measured = measure_pool(pool, images, faults, embed(embedder, images), policy, measures=known)
     with sitting(concept.name) as judge:
         checks = judge.judge(photos, measured.rows)
         out = broken_by(checks, "critical")

@@ -34,8 +34,12 @@ PHOTO: tuple[Measure, ...] = (
     Measure("clipped", "clipping", "share of pixels", "luma at most 2 or at least 253"),
     Measure("contrast", "contrast", "share of white", "root-mean-square contrast, Peli 1990"),
     Measure("noise", "noise", "grey levels", "fast noise estimate, Immerkær 1996"),
-    Measure("jpeg_quality", "JPEG quality", "1 to 100", "scale of the quantisation table, ITU-T T.81 annex K and libjpeg"),
-    Measure("blockiness", "blockiness", "ratio", "steps at 8-pixel borders over steps elsewhere, after Wang et al. 2000"),
+    Measure(
+        "jpeg_quality", "JPEG quality", "1 to 100", "scale of the quantisation table, ITU-T T.81 annex K and libjpeg"
+    ),
+    Measure(
+        "blockiness", "blockiness", "ratio", "steps at 8-pixel borders over steps elsewhere, after Wang et al. 2000"
+    ),
     Measure("border", "borders", "share of pixels", "flat bars along the sides that end in a sharp step"),
     Measure("edge_marks", "marks at the edge", "ratio", "strongest detail along the sides over the strongest inside"),
 )
@@ -44,8 +48,10 @@ PHOTO: tuple[Measure, ...] = (
 RELATION: tuple[Measure, ...] = (
     Measure("sameness", "copy", "correlation", "best cross-correlation with a slight crop of a better photo"),
     Measure("likeness", "likeness", "cosine", "mean cosine to the half of the other photos it is most alike to"),
-    Measure("deviation", "outlier", "robust σ", "modified z-score of the likeness, Iglewicz and Hoaglin 1993"),
-    Measure("sibling_margin", "agreement", "cosine", "cosine to the other photos' mean less that to the nearest sibling's"),
+    Measure("deviation", "outlier", "deviations", "modified z-score of the likeness, Iglewicz and Hoaglin 1993"),
+    Measure(
+        "sibling_margin", "agreement", "cosine", "cosine to the other photos' mean less that to the nearest sibling's"
+    ),
 )
 """What is measured about one photo against the rest of its pool, leaving it out, and against the concept's siblings."""
 
@@ -59,7 +65,7 @@ SET: tuple[Measure, ...] = (
     Measure("pinned_soft", "pinned against advice", "photos", "pinned photos that break a rule"),
     Measure("rights_faults", "rights", "faults", "what forbids using the chosen photos"),
     Measure("sameness", "closest pair", "correlation", "highest among chosen photos that are not pinned"),
-    Measure("deviation", "strangest photo", "robust σ", "lowest among chosen photos that are not pinned"),
+    Measure("deviation", "strangest photo", "deviations", "lowest among chosen photos that are not pinned"),
     Measure("effective_number", "different photos", "photos", "Vendi score, Friedman and Dieng 2023"),
     Measure("coverage", "coverage", "cosine", "mean likeness of each pool photo to its nearest chosen one"),
     Measure("spread", "spread", "cosine distance", "mean over pairs of chosen photos"),

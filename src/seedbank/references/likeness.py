@@ -32,11 +32,16 @@ EMPTY = 1e-3
 """Grey levels of detail below which a thumbnail shows nothing."""
 
 
+def thumbnail(image: Image.Image) -> Image.Image:
+    """The picture squeezed into a square, as small as :func:`sameness` needs it."""
+    return image.convert("RGB").resize((4 * THUMB, 4 * THUMB), Image.Resampling.BOX, reducing_gap=1.0)
+
+
 def sameness(images: Sequence[Image.Image]) -> Floats:
     """How far one picture is a slight crop of another, -1..1, shape (n, n): the best normalised cross-correlation of their thumbnails."""
     if not images:
         return np.zeros((0, 0))
-    small = [image.convert("RGB").resize((4 * THUMB, 4 * THUMB), Image.Resampling.BOX) for image in images]
+    small = [thumbnail(image) for image in images]
     whole = np.stack([_detail(picture, (0, 0, 4 * THUMB, 4 * THUMB)) for picture in small])
     one_way = np.stack([(_crops(picture) @ whole.T).max(axis=0) for picture in small]).astype(np.float64)
     return np.asarray(np.maximum(one_way, one_way.T), dtype=np.float64)
@@ -70,6 +75,17 @@ def spread(similarity: Floats) -> float:
     """Mean cosine distance between two different photos, 0..2; 0 for a single one."""
     count = len(similarity)
     return float(1 - (similarity.sum() - np.trace(similarity)) / (count * (count - 1))) if count > 1 else 0.0
+
+
+def to_own_mean(vectors: Floats, peers: npt.NDArray[np.bool_]) -> Floats:
+    """Cosine of each photo to the mean direction of the ``peers`` other than itself; there must be two of them at least."""
+    means = vectors[peers].sum(axis=0) - vectors * peers[:, None]
+    return np.asarray((vectors * means).sum(axis=1) / np.maximum(np.linalg.norm(means, axis=1), 1e-12))
+
+
+def coverage(similarity: Floats, chosen: Sequence[int], peers: npt.NDArray[np.bool_]) -> float:
+    """Mean likeness of the ``peers`` to the ``chosen`` photo nearest to each, at most 1; 0 where there are none of either."""
+    return float(similarity[:, chosen].max(axis=1)[peers].mean()) if len(chosen) and peers.any() else 0.0
 
 
 def _top_half(values: Floats) -> float:

@@ -1,7 +1,8 @@
-"""Measures of one photo: the numbers of :data:`seedbank.references.catalogue.PHOTO`. Great Expectations judges them; nothing here knows a threshold.
+"""Measures of one photo: the numbers of :data:`seedbank.references.catalogue.PHOTO`.
 
-Pixels are measured on a copy whose longer side is :data:`SIDE` pixels: a threshold then means the same for a phone's 12 megapixels and
-for a scan, and a large photo costs little more than a small one. Only traces of compression are sought in the pixels as decoded.
+Great Expectations judges them; nothing here knows a threshold. Pixels are measured on a copy whose longer side is :data:`SIDE` pixels: a
+threshold then means the same for a phone's 12 megapixels and for a scan, and a large photo costs little more than a small one. Only
+traces of compression are sought in the pixels as decoded.
 """
 
 from __future__ import annotations
@@ -90,7 +91,10 @@ def blockiness(image: Image.Image) -> float:
     left, top = (max(0, (side - BLOCK_WINDOW) // 2) for side in image.size)
     window = image.crop((left, top, min(image.width, left + BLOCK_WINDOW), min(image.height, top + BLOCK_WINDOW)))
     grey = np.asarray(window.convert("L"), dtype=np.float32)
-    return max(_block_steps(np.abs(np.diff(grey, axis=1)).mean(axis=0)), _block_steps(np.abs(np.diff(grey, axis=0)).mean(axis=1)))
+    return max(
+        _block_steps(np.abs(np.diff(grey, axis=1)).mean(axis=0)),
+        _block_steps(np.abs(np.diff(grey, axis=0)).mean(axis=1)),
+    )
 
 
 def border(grey: Luma) -> float:
@@ -100,7 +104,7 @@ def border(grey: Luma) -> float:
     top, bottom = _bar(*rows), _bar(rows[0][::-1], rows[1][::-1])
     left, right = _bar(*columns), _bar(columns[0][::-1], columns[1][::-1])
     inside = max(0, height - top - bottom) * max(0, width - left - right)
-    return 1 - inside / (height * width)
+    return float(1 - inside / (height * width))
 
 
 def edge_marks(detail: Luma) -> float:

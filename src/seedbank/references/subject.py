@@ -31,7 +31,15 @@ DARK, BRIGHT = 38.0, 70.0
 """CIE lightness below which a surface looks dark and above which it looks bright; a grey card has 50."""
 GREY = 12.0
 """CIE chroma below which a surface looks grey."""
-HUES = (("red", 20.0), ("orange", 65.0), ("yellow", 95.0), ("green", 150.0), ("blue", 260.0), ("purple", 320.0), ("red", 380.0))
+HUES = (
+    ("red", 20.0),
+    ("orange", 65.0),
+    ("yellow", 95.0),
+    ("green", 150.0),
+    ("blue", 260.0),
+    ("purple", 320.0),
+    ("red", 380.0),
+)
 """Names of hues, by the middle of each on the CIE Lab colour circle, in degrees."""
 
 Floats = npt.NDArray[np.float64]
@@ -60,7 +68,9 @@ def find_subject(image: Image.Image) -> Subject | None:
     from skimage.filters import threshold_otsu
 
     scale = SIDE / max(image.size)
-    small = image.resize((max(8, round(image.width * scale)), max(8, round(image.height * scale))), Image.Resampling.BOX)
+    small = image.resize(
+        (max(8, round(image.width * scale)), max(8, round(image.height * scale))), Image.Resampling.BOX
+    )
     lab = rgb2lab(np.asarray(small))
     ground = np.median(lab[_rim(lab.shape[0], lab.shape[1])], axis=0)
     difference = np.linalg.norm(lab - ground, axis=-1)

@@ -30,10 +30,10 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Resolved:
-    """Places of the pinned photos, in the steward's order, and of the banned ones."""
+    """Digests of the pinned photos, in the steward's order, and of the banned ones."""
 
-    pinned: tuple[int, ...] = ()
-    banned: tuple[int, ...] = ()
+    pinned: tuple[str, ...] = ()
+    banned: tuple[str, ...] = ()
 
 
 NOBODY = Resolved()
@@ -65,15 +65,17 @@ def choose(similarity: Floats, quality: Floats, count: int, *, first: Sequence[i
 
 
 def resolve(picks: Picks, pool: Sequence[Named], *, most: int) -> Resolved:
-    """The places of the photos that the steward pins and bans.
+    """Which photos the steward pins and bans.
 
     Raises:
         UsageError: a name means no photo or several, a photo is both pinned and banned, or more are pinned than a set holds.
     """
-    pinned = tuple(_place("pin", name, pool) for name in picks.pin)
-    banned = tuple(_place("ban", name, pool) for name in picks.ban)
-    if both := sorted({pool[place].name for place in pinned} & {pool[place].name for place in banned}):
-        raise UsageError(f"{both[0]!r} is pinned and banned under two names; decide for one in the concept file")
+    pinned = tuple(_digest("pin", name, pool) for name in picks.pin)
+    banned = tuple(_digest("ban", name, pool) for name in picks.ban)
+    if both := sorted(set(pinned) & set(banned)):
+        raise UsageError(
+            f"photo {both[0][:12]} is pinned and banned under two names; decide for one in the concept file"
+        )
     if len(set(pinned)) < len(pinned):
         raise UsageError(f"references.pin names one photo twice: {', '.join(picks.pin)}; name it once")
     if len(pinned) > most:
@@ -83,14 +85,14 @@ def resolve(picks: Picks, pool: Sequence[Named], *, most: int) -> Resolved:
     return Resolved(pinned, banned)
 
 
-def _place(kind: str, name: str, pool: Sequence[Named]) -> int:
-    found = [place for place, item in enumerate(pool) if item.name == name]
+def _digest(kind: str, name: str, pool: Sequence[Named]) -> str:
+    found = [item.photo for item in pool if item.name == name]
     if not found and set(name) <= HEX:
-        found = [place for place, item in enumerate(pool) if item.photo.startswith(name)]
+        found = [item.photo for item in pool if item.photo.startswith(name)]
     if len(found) == 1:
         return found[0]
     if found:
-        digests = ", ".join(pool[place].photo[:12] for place in found)
+        digests = ", ".join(digest[:12] for digest in found)
         raise UsageError(
             f"references.{kind} names {name!r}, which are {len(found)} photos: {digests}; name one by its digest"
         )

@@ -42,7 +42,7 @@ def sameness(images: Sequence[Image.Image]) -> Floats:
     if not images:
         return np.zeros((0, 0))
     small = [thumbnail(image) for image in images]
-    whole = np.stack([_detail(picture, (0, 0, 4 * THUMB, 4 * THUMB)) for picture in small])
+    whole = _details(np.stack([_pixels(picture, (0, 0, 4 * THUMB, 4 * THUMB)) for picture in small]))
     one_way = np.stack([(_crops(picture) @ whole.T).max(axis=0) for picture in small]).astype(np.float64)
     return np.asarray(np.maximum(one_way, one_way.T), dtype=np.float64)
 
@@ -97,13 +97,18 @@ def _crops(small: Image.Image) -> npt.NDArray[np.float32]:
     side = 4 * THUMB
     corners = [(share, x, y) for share in CROPS for x in STEPS for y in STEPS if share < 1 or x == y == 0]
     boxes = [(x * side * (1 - share), y * side * (1 - share), share * side) for share, x, y in corners]
-    return np.stack([_detail(small, (left, top, left + length, top + length)) for left, top, length in boxes])
+    return _details(np.stack([_pixels(small, (left, top, left + length, top + length)) for left, top, length in boxes]))
 
 
-def _detail(small: Image.Image, box: tuple[float, float, float, float]) -> npt.NDArray[np.float32]:
-    """The box as a thumbnail without its soft ground, as a unit vector. Colours count: a part in brass is no copy of one in steel."""
-    pixels = np.asarray(small.resize((THUMB, THUMB), Image.Resampling.BOX, box=box), dtype=np.float32)
-    detail = pixels - ndimage.gaussian_filter(pixels, (GROUND_SCALE, GROUND_SCALE, 0), mode="nearest")
-    detail -= detail.mean(axis=(0, 1))
-    length = np.linalg.norm(detail)
-    return np.asarray(detail / length if length > EMPTY else np.zeros_like(detail), dtype=np.float32).ravel()
+def _pixels(small: Image.Image, box: tuple[float, float, float, float]) -> npt.NDArray[np.float32]:
+    """The box as a thumbnail, shape (THUMB, THUMB, 3)."""
+    return np.asarray(small.resize((THUMB, THUMB), Image.Resampling.BOX, box=box), dtype=np.float32)
+
+
+def _details(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Thumbnails (n, THUMB, THUMB, 3) without their soft ground, as unit vectors. Colours count: brass is no copy of steel."""
+    detail = pixels - ndimage.gaussian_filter(pixels, (0, GROUND_SCALE, GROUND_SCALE, 0), mode="nearest")
+    detail -= detail.mean(axis=(1, 2), keepdims=True)
+    flat = detail.reshape(len(detail), -1)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.asarray(np.where(length > EMPTY, flat / np.maximum(length, EMPTY), 0), dtype=np.float32)

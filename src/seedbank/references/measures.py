@@ -29,8 +29,8 @@ FLAT, STEP = 1.0, 12.0
 """Grey levels: a line of a bar varies less, and a bar ends in a larger step, than any sensor's plain background."""
 NOISE_FLOOR = 4.0
 """Grey levels of detail that every photo may have along its sides."""
-STANDARD_LUMINANCE = 57.625
-"""Mean of the luminance quantisation table of ITU-T T.81, table K.1, which libjpeg scales by its quality."""
+STANDARD_LUMINANCE, STANDARD_FIRST = 57.625, 13.125
+"""Mean of the luminance quantisation table of ITU-T T.81, table K.1, and of its first eight entries; libjpeg scales it by its quality."""
 
 Luma = npt.NDArray[np.float32]
 """Grey levels 0..255, shape (height, width)."""
@@ -123,7 +123,10 @@ def jpeg_quality(original: bytes) -> float:
     tables = [table for segment in _segments(original) for table in _tables(segment)]
     if not tables:
         return float("nan")
-    scale = 100 * float(np.mean(tables[0])) / STANDARD_LUMINANCE
+    table = tables[0]
+    # Entries stop at 255: of a coarse table only the finest entries still tell the scale.
+    whole = table.max() < 255
+    scale = 100 * float(np.mean(table) / STANDARD_LUMINANCE if whole else np.mean(table[:8]) / STANDARD_FIRST)
     return float(np.clip((200 - scale) / 2 if scale <= 100 else 5000 / scale, 1, 100))
 
 

@@ -22,6 +22,8 @@ PLOT_WIDTH, PLOT_HEIGHT = 300, 54
 BINS = 40
 SPAN = 50.0
 """Largest over smallest value from which an axis is logarithmic."""
+LEAST = 1e-6
+"""Smallest value that a logarithmic axis shows."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def distribute(values: Sequence[float], kinds: Sequence[str], rules: Sequence[Ru
     bounds = [(bound, rule.severity) for rule in rules for bound in (rule.minimum, rule.maximum) if bound is not None]
     every = [value for value, _ in known] + [bound for bound, _ in bounds]
     low, high = min(every), max(every)
-    logarithmic = low > 0 and high / low > SPAN
+    logarithmic = low > LEAST and high / low > SPAN
     pad = 0.0 if logarithmic else 0.03 * (high - low) or 0.5
     low, high = low - pad, high + pad
 

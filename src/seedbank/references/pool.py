@@ -86,7 +86,7 @@ NO_SIBLINGS = Siblings()
 
 @dataclass(frozen=True)
 class MeasuredPool:
-    """A pool in the order of its photos' digests.
+    """A pool in the order of its photos' digests, whatever the order in which it was given.
 
     Attributes:
         rows: the table of photos. Numbers are measures; ``photo``, ``name``, ``rights``, ``same_as`` and ``sibling`` are words to explain
@@ -112,7 +112,7 @@ class MeasuredPool:
 
         A pinned photo that is ``out`` is chosen all the same, unless its rights forbid it.
         """
-        pinned = [place for place in self.picks.pinned if not self.rows[place]["rights_faults"]]
+        pinned = [place for place in self.pinned if not self.rows[place]["rights_faults"]]
         usable = self.usable(out)
         places = sorted({*usable, *pinned})
         first = [places.index(place) for place in pinned]
@@ -121,6 +121,12 @@ class MeasuredPool:
         picked = choose(benefit, self.quality[places], count, first=first)
         return [(places[place], gain) for place, gain in picked]
 
+    @property
+    def pinned(self) -> tuple[int, ...]:
+        """Places of the pinned photos, in the steward's order."""
+        places = {row["photo"]: place for place, row in enumerate(self.rows)}
+        return tuple(places[photo] for photo in self.picks.pinned)
+
     def usable(self, out: set[str]) -> list[int]:
         """Places of the photos that are not ``out``."""
         return [place for place, row in enumerate(self.rows) if row["photo"] not in out]
@@ -128,7 +134,7 @@ class MeasuredPool:
     def measure_set(self, choice: Choice, out: set[str]) -> dict[str, Any]:
         """The one row of the table of the set, after the photos in ``out`` were found unusable."""
         places = [place for place, _ in choice]
-        usable, pinned = self.usable(out), set(self.picks.pinned)
+        usable, pinned = self.usable(out), set(self.pinned)
         free = [self.rows[place] for place in places if place not in pinned]
         against = [self.rows[place]["name"] for place in places if place in pinned and self.rows[place]["photo"] in out]
         faulty = [self.rows[place] for place in sorted(pinned) if self.rows[place]["rights_faults"]]
@@ -218,7 +224,7 @@ class _Teller:
         count = max(1, len(self._usable()))
         before = sum(gain for _, gain in self.choice[: number - 1]) / count
         after = sum(gain for _, gain in self.choice[:number]) / count
-        pinned = " because the steward pinned it" if place in self.pool.picks.pinned else ""
+        pinned = " because the steward pinned it" if place in self.pool.pinned else ""
         others = self._stands_for(place)
         return (
             f"chosen as number {number}{pinned}: with it the set stands for the usable photos by {after:.1%}, without it by {before:.1%}"
@@ -270,21 +276,24 @@ def measure_pool(
     """Measure every photo by itself and against the others.
 
     Args:
-        pool: the references, in the order of their photos' digests.
+        pool: the references, in any order.
         looks: what was seen of each.
         faults: what forbids using each of them, in words.
         policy: its bounds rank copies, so that the better one stays; they judge nothing here.
         picks: what the steward decided; of two copies a pinned one stays, and a banned photo is compared with nobody.
         siblings: what the concept must not be confused with.
     """
+    in_order = sorted(range(len(pool)), key=lambda place: pool[place].photo)
+    pool, looks, faults = ([given[place] for place in in_order] for given in (pool, looks, faults))  # type: ignore[assignment]
     measured = [look.measures for look in looks]
-    barred = [bool(found) or place in picks.banned for place, found in enumerate(faults)]
-    vectors = np.array([look.embedding for look in looks]).reshape(len(looks), -1)
+    banned = [item.photo in picks.banned for item in pool]
+    barred = [bool(found) or ban for found, ban in zip(faults, banned, strict=True)]
+    vectors: Floats = np.array([look.embedding for look in looks]) if looks else np.zeros((0, 1))
     # Rounded far below any threshold, so that the last bits of another processor cannot change a set.
     similarity = np.round(vectors @ vectors.T, 6)
     same = np.round(likeness.sameness([look.thumbnail for look in looks]), 6)
     shortfall = [_shortfall(row, policy) for row in measured]
-    order = _best_first(measured, barred, shortfall, picks.pinned)
+    order = _best_first(measured, barred, shortfall, [item.photo in picks.pinned for item in pool])
     copies = _copies(same, order, policy.references.max_sameness)
     sound = [not (bad or short) for bad, short in zip(barred, shortfall, strict=True)]
     peers = np.array(
@@ -300,7 +309,7 @@ def measure_pool(
             "name": item.name,
             "rights": "; ".join(faults[i]),
             "rights_faults": float(len(faults[i])),
-            "banned": float(i in picks.banned),
+            "banned": float(banned[i]),
             **measured[i],
             "sameness": round(copies[i][0], 4),
             "same_as": pool[copies[i][1]].name,
@@ -359,13 +368,13 @@ def _best_first(
     measured: Sequence[Mapping[str, float]],
     barred: Sequence[bool],
     shortfall: Sequence[float],
-    pinned: Sequence[int],
+    pinned: Sequence[bool],
 ) -> list[int]:
     """Photos in the order in which they are kept when they are copies of each other: pinned, usable, large and sharp ones first."""
     return sorted(
         range(len(measured)),
         key=lambda i: (
-            i not in pinned or barred[i],
+            not pinned[i] or barred[i],
             barred[i],
             shortfall[i],
             -measured[i]["min_side_px"],

@@ -150,7 +150,7 @@ def _cards(findings: Findings) -> tuple[list[Card], list[plots.Spot]]:
 
 def _spots(findings: Findings, places: Sequence[int]) -> tuple[list[plots.Spot], list[plots.Spot]]:
     looks = findings.pool.looks
-    vectors = np.array([looks[place].embedding for place in places]).reshape(len(places), -1)
+    vectors = np.array([looks[place].embedding for place in places]) if places else np.zeros((0, 1))
     centroids = findings.siblings.centroids
     own, others = plots.principal_plane(
         vectors, np.zeros((0, vectors.shape[1])) if centroids is None or not len(vectors) else centroids

@@ -36,8 +36,9 @@ HUES = (
     ("orange", 65.0),
     ("yellow", 95.0),
     ("green", 150.0),
-    ("blue", 260.0),
-    ("purple", 320.0),
+    ("blue", 250.0),
+    ("blue", 300.0),
+    ("purple", 330.0),
     ("red", 380.0),
 )
 """Names of hues, by the middle of each on the CIE Lab colour circle, in degrees."""
@@ -77,7 +78,7 @@ def find_subject(image: Image.Image) -> Subject | None:
     mask = difference > max(LEAST_DIFFERENCE, 0.6 * float(threshold_otsu(difference)))
     mask = ndimage.binary_opening(mask)
     share = float(mask.mean())
-    if not FEWEST <= share <= MOST:
+    if not FEWEST <= share <= MOST or not _is_one_thing(mask):
         return None
     return Subject(ground, np.median(lab[mask], axis=0), share, _outline(mask))
 
@@ -107,6 +108,12 @@ def _rim(height: int, width: int) -> npt.NDArray[np.bool_]:
     down, across = max(1, round(RIM * height)), max(1, round(RIM * width))
     rim[down:-down, across:-across] = False
     return rim
+
+
+def _is_one_thing(mask: npt.NDArray[np.bool_]) -> bool:
+    """Whether most of the mask hangs together: a crowded scene or noise has no subject."""
+    parts, _ = ndimage.label(mask)
+    return bool(np.bincount(parts[mask]).max() > mask.sum() / 2)
 
 
 def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

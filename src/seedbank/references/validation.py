@@ -177,18 +177,11 @@ def _sample(bank: Bank, concept: Concept, day: date) -> _Sample:
     most, purpose = concept.policy.references.max_judged, concept.policy.purpose
     whole = sorted(load_pool(bank, concept.name), key=lambda item: item.photo)
     picks = resolve(concept.references, whole, most=concept.policy.references.max_photos)
-    rest = [place for place in range(len(whole)) if place not in picks.pinned]
-    places = sorted([*picks.pinned, *rest[: most - len(picks.pinned)]])
-    pool = tuple(whole[place] for place in places)
-    return _Sample(
-        pool=pool,
-        faults=tuple(tuple(check_rights(item.rights, purpose=purpose, today=day)) for item in pool),
-        picks=Resolved(
-            tuple(places.index(place) for place in picks.pinned),
-            tuple(places.index(place) for place in picks.banned if place in places),
-        ),
-        of=len(whole),
-    )
+    others = [item for item in whole if item.photo not in picks.pinned]
+    judged = {*picks.pinned, *(item.photo for item in others[: most - len(picks.pinned)])}
+    pool = tuple(item for item in whole if item.photo in judged)
+    faults = tuple(tuple(check_rights(item.rights, purpose=purpose, today=day)) for item in pool)
+    return _Sample(pool, faults, picks, of=len(whole))
 
 
 def _inputs(concept: Concept, sample: _Sample, card: ModelCard, siblings: Siblings) -> str:

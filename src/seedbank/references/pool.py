@@ -292,7 +292,8 @@ def measure_pool(
     # Rounded far below any threshold, so that the last bits of another processor cannot change a set.
     similarity = np.round(vectors @ vectors.T, 6)
     same = np.round(likeness.sameness([look.thumbnail for look in looks]), 6)
-    shortfall = [_shortfall(row, policy) for row in measured]
+    quality = photo_suite(policy).quality
+    shortfall = [sum(rule.shortfall(row[rule.column]) for rule in quality) for row in measured]
     order = _best_first(measured, barred, shortfall, [item.photo in picks.pinned for item in pool])
     copies = _copies(same, order, policy.references.max_sameness)
     sound = [not (bad or short) for bad, short in zip(barred, shortfall, strict=True)]
@@ -358,10 +359,6 @@ def _agreement(vectors: Floats, peers: npt.NDArray[np.bool_], siblings: Siblings
     own = likeness.to_own_mean(vectors, peers)
     to_siblings = vectors @ siblings.centroids.T
     return own - to_siblings.max(axis=1), [siblings.prompts[place] for place in to_siblings.argmax(axis=1)]
-
-
-def _shortfall(row: Mapping[str, float], policy: Policy) -> float:
-    return sum(rule.shortfall(row[rule.column]) for rule in photo_suite(policy).quality)
 
 
 def _best_first(

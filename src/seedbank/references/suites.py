@@ -28,6 +28,7 @@ ROWS = "expect_table_row_count_to_be_between"
 PRESENT = "expect_column_values_to_not_be_null"
 BETWEEN = "expect_column_values_to_be_between"
 SEVERITIES = ("critical", "warning")
+Entries = tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ class Suite:
 
 def photo_suite(policy: Policy) -> Suite:
     """Rights, quality, and how each photo relates to the rest of its pool and to the concept's siblings."""
-    return read_suite(_file(PHOTOS), policy)
+    return _suite(_shipped(PHOTOS), policy)
 
 
 def set_suite(policy: Policy) -> Suite:
     """What the chosen photos must be together."""
-    return read_suite(_file(SET), policy)
+    return _suite(_shipped(SET), policy)
 
 
 def read_suite(text: str, policy: Policy) -> Suite:
@@ -103,18 +104,26 @@ def read_suite(text: str, policy: Policy) -> Suite:
     Raises:
         UsageError: not a suite; the message names the entry.
     """
-    thresholds = policy.model_dump()
-    try:
-        values = yaml.safe_load(text)
-        name, entries = str(values["name"]), list(values["expectations"])
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise UsageError(f"expected a suite file with a name and a list of expectations: {error!r}") from error
-    return Suite(name, tuple(_rule(name, place, entry, thresholds) for place, entry in enumerate(entries, start=1)))
+    return _suite(_read(text), policy)
 
 
 @cache
-def _file(name: str) -> str:
-    return files("seedbank.references.expectations").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+def _shipped(name: str) -> tuple[str, Entries]:
+    return _read(files("seedbank.references.expectations").joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _read(text: str) -> tuple[str, Entries]:
+    """The name of a suite and its expectations as they are written."""
+    try:
+        values = yaml.safe_load(text)
+        return str(values["name"]), tuple(values["expectations"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise UsageError(f"expected a suite file with a name and a list of expectations: {error!r}") from error
+
+
+def _suite(written: tuple[str, Entries], policy: Policy) -> Suite:
+    (name, entries), thresholds = written, policy.model_dump()
+    return Suite(name, tuple(_rule(name, place, entry, thresholds) for place, entry in enumerate(entries, start=1)))
 
 
 def _rule(suite: str, place: int, entry: Mapping[str, Any], thresholds: Mapping[str, Any]) -> Rule:

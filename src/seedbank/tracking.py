@@ -277,7 +277,8 @@ def _webp(image: Image) -> bytes:
 def _log_whole(bank: Bank, mlflow: _Client, run: _Run, trial: Trial) -> None:
     """What concerns all starts of a trial, last: a run that is whole has whole children."""
     references = load_reference_set(bank, trial.reference_set).references
-    mlflow.log(run, params=_params(trial), metrics=_metrics(bank, trial), tags=_tags(trial))
+    pages = _reference_pages(bank, trial)
+    mlflow.log(run, params=_params(trial), metrics=_metrics(bank, trial), tags=_tags(trial) | pages)
     _log_dataset(mlflow, run, trial, [item.name for item in references])
     sheet = draw_sheet(bank, trial, references=references, candidates=trial.candidates)
     papers = {"trial.json": trial.to_bytes(), "environment.json": json.dumps(software(), indent=2).encode()}
@@ -285,7 +286,21 @@ def _log_whole(bank: Bank, mlflow: _Client, run: _Run, trial: Trial) -> None:
     mlflow.log_files(
         run, {"sheet.png": to_png(sheet), "references.json": json.dumps(photos, indent=2).encode(), **papers}
     )
+    if pages:
+        report = bank.store.get(f"reference-sets/{trial.reference_set}/report.html")
+        mlflow.log_files(run, {"references.html": report})
     mlflow.finish(run)
+
+
+def _reference_pages(bank: Bank, trial: Trial) -> dict[str, str]:
+    """Where the report on the reference photos and their Data Docs lie; sets of earlier versions have none."""
+    folder = f"reference-sets/{trial.reference_set}"
+    if not bank.store.exists(f"{folder}/report.html"):
+        return {}
+    return {
+        "seedbank.reference_report": f"{bank.store.url}/{folder}/report.html",
+        "seedbank.data_docs": f"{bank.store.url}/{folder}/data-docs/index.html",
+    }
 
 
 def _params(trial: Trial) -> dict[str, object]:

@@ -65,7 +65,8 @@ def test_the_shipped_bad_photos_are_all_caught_each_for_its_own_reason(tmp_path:
 def test_what_is_refused_ends_with_one_and_says_why(tmp_path: Path) -> None:
     done = seedbank(tmp_path, "validate", "hook")
     assert done.returncode == 1
-    assert "hook: 0 usable photos, at least 5 are needed" in done.stderr
+    assert "hook: 0 photos in the batch, at least 2 are needed" in done.stderr
+    assert "0 usable photos, at least 5 are needed" in done.stderr
     assert "Data Docs: " in done.stdout
     assert "report: " in done.stdout
 

@@ -54,7 +54,10 @@ def _strangers(pool: MeasuredPool, policy: SetPolicy) -> list[str]:
         for row in pool.rows
         if row["deviation"] < policy.min_deviation or row["sibling_margin"] < policy.min_sibling_margin
     ]
-    return [f"make sure that {_names(doubtful)} really show the concept, or ban them"] if doubtful else []
+    if not doubtful:
+        return []
+    it, them = ("it shows", "it") if len(doubtful) == 1 else ("they show", "them")
+    return [f"look at {_names(doubtful)}: if {it} the concept, take two more like {them}, or pin {them}"]
 
 
 def _grounds(subjects: Sequence[Subject]) -> list[str]:

@@ -44,7 +44,8 @@ def choose(similarity: Floats, quality: Floats, count: int, *, first: Sequence[i
     """At most ``count`` rows, best first, with what each added: ``F(S) = sum_i max_{j in S} quality_j * similarity_ij``.
 
     F is monotone and submodular, so what the greedy choice adds to ``first`` is at least 1 - 1/e of the most that as many rows could add
-    (Nemhauser, Wolsey and Fisher 1978). Ties go to the lower row: equal input gives an equal choice.
+    (Nemhauser, Wolsey and Fisher 1978). Of equal gains the one wins that would add most if quality did not count, then the lower row:
+    equal input gives an equal choice.
 
     Args:
         similarity: cosines between photos, shape (n, n); below zero counts as zero.
@@ -52,15 +53,22 @@ def choose(similarity: Floats, quality: Floats, count: int, *, first: Sequence[i
         count: how many to choose; fewer when there are fewer.
         first: rows that are chosen before any other, in this order.
     """
-    benefit = np.clip(similarity, 0, None) * quality[None, :]
-    covered = np.zeros(len(quality))
+    likeness = np.clip(similarity, 0, None)
+    benefit = likeness * quality[None, :]
+    covered, alike = np.zeros(len(quality)), np.zeros(len(quality))
     chosen: list[tuple[int, float]] = []
     for turn in range(min(count, len(quality))):
         gains = np.maximum(benefit - covered[:, None], 0).sum(axis=0)
-        gains[[row for row, _ in chosen]] = -1.0
-        best = first[turn] if turn < len(first) else int(np.argmax(np.round(gains, 9)))
+        news = np.maximum(likeness - alike[:, None], 0).sum(axis=0)
+        left = sorted(set(range(len(quality))) - {row for row, _ in chosen})
+        # Rounded, so that the order of summing decides nothing.
+        best = (
+            first[turn]
+            if turn < len(first)
+            else min(left, key=lambda row: (-gains[row].round(9), -news[row].round(9), row))
+        )
         chosen.append((best, float(gains[best])))
-        covered = np.maximum(covered, benefit[:, best])
+        covered, alike = np.maximum(covered, benefit[:, best]), np.maximum(alike, likeness[:, best])
     return chosen
 
 

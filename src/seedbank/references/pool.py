@@ -29,6 +29,11 @@ Choice = Sequence[tuple[int, float]]
 """Places of the chosen photos, in order, each with what it added to how well the choice stands for the pool."""
 PREVIEW = 168
 """Longer side in pixels of the picture that the report shows."""
+NOTHING = 0.0005
+"""A share that is told as nothing: it would read 0.0 %."""
+USABLE = 0.8
+"""Weight of the worst usable photo. Photos of one thing have cosines of 0.7 to 0.95; with a smaller weight a photo of an own view, but of
+middling sharpness, would stand for nothing, not even for itself."""
 NAMED = 3
 """Photos that are named in a sentence; of more, only the number is told."""
 
@@ -212,33 +217,37 @@ class _Teller:
         """Why this photo is in or out, then what was noted about it."""
         row = self.pool.rows[place]
         critical = explain(self.suite, self.checks, row, "critical")
-        notes = [f"note: {words}" for words in explain(self.suite, self.checks, row, "warning")]
+        told = {
+            check.column for check in self.checks if check.severity == "critical" and row["photo"] in check.broken_by
+        }
+        milder = [check for check in self.checks if check.column not in told]
+        notes = [f"note: {words}" for words in explain(self.suite, milder, row, "warning")]
         if place in self.rank:
             against = [f"note: pinned against this: {words}" for words in critical]
             return (self._why_in(place), *against, *notes)
         return (*critical, *notes) if critical else (self._why_out(place), *notes)
 
     def _why_in(self, place: int) -> str:
-        """By how much the set came to stand better for the usable photos with this one; 1 is a full likeness to each of them."""
-        number, _ = self.rank[place]
+        """By how much the set came to stand better for the usable photos with this one; 100 % is a full likeness to each of them."""
+        number, gain = self.rank[place]
         count = max(1, len(self._usable()))
-        before = sum(gain for _, gain in self.choice[: number - 1]) / count
-        after = sum(gain for _, gain in self.choice[:number]) / count
+        after = sum(added for _, added in self.choice[:number]) / count
         pinned = " because the steward pinned it" if place in self.pool.pinned else ""
+        worth = f"with it the set stands for the usable photos by {after:.1%}, without it by {after - gain / count:.1%}"
+        if gain / count < NOTHING:
+            worth = f"it adds nothing to how well the set stands for the usable photos ({after:.1%}), but differs most of those left"
         others = self._stands_for(place)
-        return (
-            f"chosen as number {number}{pinned}: with it the set stands for the usable photos by {after:.1%}, without it by {before:.1%}"
-            f"{f'; it stands for {others}' if others else ''}"
-        )
+        return f"chosen as number {number}{pinned}: {worth}{f'; it stands for {others}' if others else ''}"
 
     def _why_out(self, place: int) -> str:
         if not self.choice:
             return "usable, but no set was chosen"
         closest = max(self.rank, key=lambda other: (self.pool.similarity[place, other], -other))
-        count = len(self._usable())
+        share = self._left(place) / len(self._usable())
+        worth = "nothing" if share < NOTHING else f"only {share:.1%}"
         return (
             f"usable, but not needed: the set is full with {len(self.choice)} photos, {self.pool.rows[closest]['name']} stands for it "
-            f"(likeness {self.pool.similarity[place, closest]:.2f}), and it would add only {self._left(place) / count:.2%}"
+            f"(likeness {self.pool.similarity[place, closest]:.2f}), and it would add {worth}"
         )
 
     def _usable(self) -> list[int]:
@@ -394,8 +403,9 @@ def _copies(same: Floats, better: Sequence[int], limit: float) -> dict[int, tupl
 
 
 def _weights(measured: Sequence[Mapping[str, float]], policy: Policy) -> Floats:
-    """Full weight from four times the sharpness and twice the side that the policy asks for; less below."""
+    """Full weight from four times the sharpness and twice the side that the policy asks for; less below, but never less than a usable
+    photo is worth."""
     asked = policy.quality
     sharp = np.array([row["sharpness"] for row in measured]) / max(4 * asked.min_sharpness, 1e-9)
     large = np.array([row["min_side_px"] for row in measured]) / (2 * asked.min_side_px)
-    return np.sqrt(np.clip(sharp, 0, 1) * np.clip(large, 0, 1))
+    return USABLE + (1 - USABLE) * np.sqrt(np.clip(sharp, 0, 1) * np.clip(large, 0, 1))

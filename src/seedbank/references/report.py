@@ -10,6 +10,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from string import ascii_uppercase
 from typing import Literal
 
 import numpy as np
@@ -110,7 +111,10 @@ def write_report(findings: Findings) -> bytes:
             for prompt, data in zip(findings.siblings.prompts, findings.sibling_pictures, strict=False)
         ],
         "plots": _plots(findings),
-        "expected": [_expected(findings, check) for check in findings.checks],
+        # That a number is there is worth a line only where it is not.
+        "expected": [
+            _expected(findings, check) for check in findings.checks if check.expectation != PRESENT or not check.success
+        ],
         "set_measures": [
             (item, findings.examination.measures[item.name])
             for item in catalogue.SET
@@ -118,6 +122,7 @@ def write_report(findings: Findings) -> bytes:
         ],
         "glossary": (("photo", catalogue.PHOTO), ("photo in its pool", catalogue.RELATION), ("set", catalogue.SET)),
         "size": {"map": (plots.MAP_WIDTH, plots.MAP_HEIGHT), "plot": (plots.PLOT_WIDTH, plots.PLOT_HEIGHT)},
+        "letters": ascii_uppercase,
         "bin": plots.PLOT_WIDTH / plots.BINS,
         "stamp": STAMP,
     }
@@ -155,7 +160,7 @@ def _spots(findings: Findings, places: Sequence[int]) -> tuple[list[plots.Spot],
     own, others = plots.principal_plane(
         vectors, np.zeros((0, vectors.shape[1])) if centroids is None or not len(vectors) else centroids
     )
-    size = STAMP + 4 if len(places) <= PICTURED else 9
+    size = STAMP + 10 if len(places) <= PICTURED else 9
     spots = plots.lay_out(np.vstack([own, others]), size)
     return spots[: len(own)], spots[len(own) :]
 

@@ -80,7 +80,7 @@ def test_how_many_are_missing(count: int, words: str) -> None:
 
 def test_strangers_are_to_be_looked_at() -> None:
     found = advice([photo(index=index) for index in range(8)], [0.0] * 7 + [1.5])
-    assert "make sure that 7.jpg really show the concept" in found
+    assert "look at 7.jpg: if it shows the concept, take two more like it, or pin it" in found
 
 
 def test_a_lonely_chosen_photo_wants_company() -> None:

@@ -34,6 +34,13 @@ def test_ties_go_to_the_first() -> None:
     assert [row for row, _ in choose(np.eye(4), np.ones(4), 3)] == [0, 1, 2]
 
 
+def test_of_photos_that_add_nothing_the_most_different_one_is_chosen() -> None:
+    """The weak photos 1 and 2 stand for nothing better than photo 0 does, not even for themselves."""
+    table = np.array([[1.0, 0.9, 0.5], [0.9, 1.0, 0.4], [0.5, 0.4, 1.0]])
+    chosen = choose(table, np.array([1.0, 0.3, 0.3]), 2)
+    assert chosen == [(0, 2.4), (2, 0.0)]
+
+
 def test_nothing_to_choose_from() -> None:
     assert choose(np.zeros((0, 0)), np.zeros(0), 5) == []
 

@@ -59,7 +59,7 @@ SET: tuple[Measure, ...] = (
     Measure("photos", "photos chosen", "photos", "count"),
     Measure("usable", "usable photos", "photos", "count"),
     Measure("usable_share", "usable share", "share of the pool", "usable photos over photos"),
-    Measure("peers", "photos compared", "photos", "usable photos that are no copies"),
+    Measure("peers", "photos compared", "photos", "with rights, of good quality, and no copy of a better one"),
     Measure("pinned", "pinned", "photos", "count"),
     Measure("pinned_faults", "faults of pinned photos", "faults", "what forbids using them"),
     Measure("pinned_soft", "pinned against advice", "photos", "pinned photos that break a rule"),

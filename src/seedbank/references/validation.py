@@ -65,7 +65,7 @@ __all__ = [
     "working_image",
 ]
 
-HEADER = 65_536
+HEADER = 262_144
 """Bytes of a file that are read for traces of compression: the tables of a JPEG lie before its picture."""
 RULES = "2"
 """Raise when measures or rules change their meaning: a pool is then judged anew."""
@@ -240,7 +240,11 @@ def _look(bank: Bank, reference: Reference, embedder: Embeds) -> Look:
     """Everything that is seen of one photo; nothing of it stays in memory but that."""
     image = working_image(bank, reference)
     (vector,) = embed(embedder, [image])
-    return Look.at(image, vector, bank.store.get(f"originals/{reference.photo}")[:HEADER])
+    try:
+        original = bank.store.get(f"originals/{reference.photo}")
+    except KeyError:  # only traces of compression are read from it
+        original = b""
+    return Look.at(image, vector, original[:HEADER])
 
 
 def _left_out(sample: _Sample) -> list[str]:

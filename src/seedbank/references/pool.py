@@ -292,8 +292,9 @@ def measure_pool(
         picks: what the steward decided; of two copies a pinned one stays, and a banned photo is compared with nobody.
         siblings: what the concept must not be confused with.
     """
-    in_order = sorted(range(len(pool)), key=lambda place: pool[place].photo)
-    pool, looks, faults = ([given[place] for place in in_order] for given in (pool, looks, faults))  # type: ignore[assignment]
+    in_order = sorted(zip(pool, looks, faults, strict=True), key=lambda photo: photo[0].photo)
+    pool, looks = [item for item, _, _ in in_order], [look for _, look, _ in in_order]
+    faults = [found for _, _, found in in_order]
     measured = [look.measures for look in looks]
     banned = [item.photo in picks.banned for item in pool]
     barred = [bool(found) or ban for found, ban in zip(faults, banned, strict=True)]

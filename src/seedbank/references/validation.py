@@ -99,7 +99,7 @@ def examine(bank: Bank, concept: Concept, *, embedder: Embeds | None = None, tod
 
         embedder = load_guard("parts")
     sample = _sample(bank, concept, today or datetime.now(UTC).date())
-    siblings, drawn = find_siblings(bank, concept, embedder)
+    siblings, drawn = _siblings(bank, concept, sample, embedder)
     inputs = _inputs(concept, sample, embedder.card, siblings)
     key = f"validations/inputs/{inputs}.json"
     try:
@@ -182,6 +182,14 @@ def _sample(bank: Bank, concept: Concept, day: date) -> _Sample:
     pool = tuple(item for item in whole if item.photo in judged)
     faults = tuple(tuple(check_rights(item.rights, purpose=purpose, today=day)) for item in pool)
     return _Sample(pool, faults, picks, of=len(whole))
+
+
+def _siblings(bank: Bank, concept: Concept, sample: _Sample, embedder: Embeds) -> tuple[Siblings, str]:
+    """What to compare the photos with; nothing is drawn for a pool too small to have a mean."""
+    fewest = concept.policy.references.min_peers
+    if concept.siblings and len(sample.pool) < fewest:
+        return Siblings(missing=f"fewer than {fewest} photos to compare"), ""
+    return find_siblings(bank, concept, embedder)
 
 
 def _inputs(concept: Concept, sample: _Sample, card: ModelCard, siblings: Siblings) -> str:

@@ -40,7 +40,8 @@ from seedbank.models.parts.world import generator, render
 from seedbank.records import sha256
 from seedbank.references.embedding import embed
 from seedbank.references.likeness import effective_number
-from seedbank.references.pool import Look, measure_pool
+from seedbank.references.look import Look
+from seedbank.references.pool import measure_pool
 from seedbank.references.reference import Reference, Rights
 from seedbank.references.suites import BETWEEN, photo_suite
 from seedbank.search import code_version

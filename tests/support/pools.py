@@ -7,7 +7,8 @@ from PIL import Image
 
 from seedbank.concepts import Policy
 from seedbank.records import sha256
-from seedbank.references.pool import NO_SIBLINGS, Look, MeasuredPool, Siblings, measure_pool
+from seedbank.references.look import Look
+from seedbank.references.pool import NO_SIBLINGS, MeasuredPool, Siblings, measure_pool
 from seedbank.references.reference import Reference, Rights
 from support.photos import RIGHTS
 

@@ -1,11 +1,10 @@
-"""The measured pool: every photo of a concept as a row of numbers, the choice made from it, and the verdict on each photo in plain words.
+"""The measured pool: every photo of a concept as a row of numbers, and the choice made from it.
 
-Pure: looks at pictures come in, tables and words go out. Who judges the tables, and where results are kept, is decided elsewhere.
+Pure: looks at pictures come in, tables go out. Who judges the tables, what is said, and where results are kept, is decided elsewhere.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,62 +12,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from seedbank.concepts import Policy
 from seedbank.references import likeness
 from seedbank.references.choosing import NOBODY, Resolved, choose
-from seedbank.references.judging import Check
-from seedbank.references.measures import Sight, measure, shrink
-from seedbank.references.reference import Reference, Verdict
-from seedbank.references.subject import Subject, colour_spread, find_subject, pose_spread
-from seedbank.references.suites import ROWS, Suite, photo_suite
+from seedbank.references.look import Look
+from seedbank.references.reference import Reference
+from seedbank.references.subject import colour_spread, pose_spread
+from seedbank.references.suites import photo_suite
 
 Floats = npt.NDArray[np.float64]
 Choice = Sequence[tuple[int, float]]
 """Places of the chosen photos, in order, each with what it added to how well the choice stands for the pool."""
-PREVIEW = 168
-"""Longer side in pixels of the picture that the report shows."""
-NOTHING = 0.0005
-"""A share that is told as nothing: it would read 0.0 %."""
 USABLE = 0.8
 """Weight of the worst usable photo. Photos of one thing have cosines of 0.7 to 0.95; with a smaller weight a photo of an own view, but of
 middling sharpness, would stand for nothing, not even for itself."""
-NAMED = 3
-"""Photos that are named in a sentence; of more, only the number is told."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is kept of one photo after it was looked at: a few dozen kilobytes, whatever its size.
-
-    Attributes:
-        measures: the photo by itself, :data:`seedbank.references.catalogue.PHOTO`.
-        thumbnail: the whole photo squeezed into a small square, for finding copies.
-        subject: subject and background, if they could be told apart.
-        embedding: unit vector of a vision model, shape (d,).
-        preview: a small JPEG to show.
-    """
-
-    measures: Mapping[str, float]
-    thumbnail: Image.Image
-    subject: Subject | None
-    embedding: Floats
-    preview: bytes
-
-    @classmethod
-    def at(cls, image: Image.Image, embedding: Floats, original: bytes = b"") -> Look:
-        """Look at an upright RGB picture; ``original`` is its file, for traces of compression."""
-        sight = Sight.of(image)
-        buffer = io.BytesIO()
-        shrink(sight.small, PREVIEW).save(buffer, "JPEG", quality=82)
-        return cls(
-            measures=measure(image, original, sight=sight),
-            thumbnail=likeness.thumbnail(image),
-            subject=find_subject(sight.small),
-            embedding=embedding,
-            preview=buffer.getvalue(),
-        )
 
 
 @dataclass(frozen=True)
@@ -166,20 +124,6 @@ class MeasuredPool:
         }
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
 
-    def verdicts(self, suite: Suite, checks: Sequence[Check], choice: Choice) -> tuple[Verdict, ...]:
-        """Why each photo is in or out, in the order of the rows."""
-        teller = _Teller(self, suite, checks, choice)
-        return tuple(
-            Verdict(
-                photo=row["photo"],
-                name=row["name"],
-                chosen=place in teller.rank,
-                reasons=teller.reasons(place),
-                measures=numbers(row),
-            )
-            for place, row in enumerate(self.rows)
-        )
-
     def _closest_pair(self, places: Sequence[int], pinned: set[int]) -> float:
         """The highest sameness of two chosen photos, unless the steward pinned both."""
         pairs = [
@@ -197,80 +141,6 @@ class MeasuredPool:
             "colour_spread": colour_spread([subject.colour for subject in found]),
             "pose_spread": pose_spread([subject.outline for subject in found]),
         }
-
-
-@dataclass(frozen=True)
-class _Teller:
-    """Tells why each photo of a pool is in or out."""
-
-    pool: MeasuredPool
-    suite: Suite
-    checks: Sequence[Check]
-    choice: Choice
-
-    @property
-    def rank(self) -> Mapping[int, tuple[int, float]]:
-        """Number and gain of each chosen photo."""
-        return {place: (number, gain) for number, (place, gain) in enumerate(self.choice, start=1)}
-
-    def reasons(self, place: int) -> tuple[str, ...]:
-        """Why this photo is in or out, then what was noted about it."""
-        row = self.pool.rows[place]
-        critical = explain(self.suite, self.checks, row, "critical")
-        told = {
-            check.column for check in self.checks if check.severity == "critical" and row["photo"] in check.broken_by
-        }
-        milder = [check for check in self.checks if check.column not in told]
-        notes = [f"note: {words}" for words in explain(self.suite, milder, row, "warning")]
-        if place in self.rank:
-            against = [f"note: pinned against this: {words}" for words in critical]
-            return (self._why_in(place), *against, *notes)
-        return (*critical, *notes) if critical else (self._why_out(place), *notes)
-
-    def _why_in(self, place: int) -> str:
-        """By how much the set came to stand better for the usable photos with this one; 100 % is a full likeness to each of them."""
-        number, gain = self.rank[place]
-        count = max(1, len(self._usable()))
-        after = sum(added for _, added in self.choice[:number]) / count
-        pinned = " because the steward pinned it" if place in self.pool.pinned else ""
-        worth = f"with it the set stands for the usable photos by {after:.1%}, without it by {after - gain / count:.1%}"
-        if gain / count < NOTHING:
-            worth = f"it adds nothing to how well the set stands for the usable photos ({after:.1%}), but differs most of those left"
-        others = self._stands_for(place)
-        return f"chosen as number {number}{pinned}: {worth}{f'; it stands for {others}' if others else ''}"
-
-    def _why_out(self, place: int) -> str:
-        if not self.choice:
-            return "usable, but no set was chosen"
-        closest = max(self.rank, key=lambda other: (self.pool.similarity[place, other], -other))
-        share = self._left(place) / len(self._usable())
-        worth = "nothing" if share < NOTHING else f"only {share:.1%}"
-        return (
-            f"usable, but not needed: the set is full with {len(self.choice)} photos, {self.pool.rows[closest]['name']} stands for it "
-            f"(likeness {self.pool.similarity[place, closest]:.2f}), and it would add {worth}"
-        )
-
-    def _usable(self) -> list[int]:
-        return self.pool.usable(broken_by(self.checks, "critical"))
-
-    def _benefit(self) -> Floats:
-        return np.clip(self.pool.similarity, 0, None) * self.pool.quality[None, :]
-
-    def _stands_for(self, place: int) -> str:
-        """The usable photos left out that are nearer to this one than to any other chosen photo; empty when there are none."""
-        benefit, chosen = self._benefit(), sorted(self.rank)
-        names = [
-            self.pool.rows[other]["name"]
-            for other in self._usable()
-            if other not in self.rank and max(chosen, key=lambda one: (benefit[other, one], -one)) == place
-        ]
-        return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-    def _left(self, place: int) -> float:
-        """What this photo would add to the finished choice."""
-        benefit, usable = self._benefit(), self._usable()
-        covered = benefit[np.ix_(usable, sorted(self.rank))].max(axis=1)
-        return float(np.maximum(benefit[usable, place] - covered, 0).sum())
 
 
 def measure_pool(
@@ -332,29 +202,6 @@ def measure_pool(
         for i, item in enumerate(pool)
     ]
     return MeasuredPool(rows, looks, similarity, same, _weights(measured, policy), peers, picks)
-
-
-def explain(suite: Suite, checks: Sequence[Check], row: Mapping[str, Any], severity: str) -> list[str]:
-    """The words for every check of this severity that ``row`` broke."""
-    return [
-        suite.rules[check.rule].explain(row)
-        for check in checks
-        if check.severity == severity and row["photo"] in check.broken_by
-    ]
-
-
-def explain_rows(suite: Suite, checks: Sequence[Check], count: int) -> list[str]:
-    """The words for every check on the number of rows that a table with ``count`` of them broke."""
-    return [
-        suite.rules[check.rule].explain({"": float(count)})
-        for check in checks
-        if check.expectation == ROWS and not check.success
-    ]
-
-
-def broken_by(checks: Sequence[Check], severity: str) -> set[str]:
-    """The photos that broke a check of this severity."""
-    return {photo for check in checks if check.severity == severity for photo in check.broken_by}
 
 
 def numbers(row: Mapping[str, Any]) -> dict[str, float]:

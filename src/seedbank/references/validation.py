@@ -37,21 +37,14 @@ from seedbank.references.embedding import Embeds, embed
 from seedbank.references.examination import Examination
 from seedbank.references.intake import load_pool
 from seedbank.references.judging import Checks, sitting
-from seedbank.references.pool import (
-    Look,
-    MeasuredPool,
-    Siblings,
-    broken_by,
-    explain,
-    explain_rows,
-    measure_pool,
-    numbers,
-)
+from seedbank.references.look import Look
+from seedbank.references.pool import MeasuredPool, Siblings, measure_pool, numbers
 from seedbank.references.reference import Reference, ReferenceSet
 from seedbank.references.report import Findings, write_report
 from seedbank.references.rights import check_rights
 from seedbank.references.siblings import find_siblings
 from seedbank.references.suites import PHOTOS, SET, photo_suite, set_suite
+from seedbank.references.verdicts import broken_by, explain, explain_rows, tell_verdicts
 from seedbank.trials import ModelCard
 
 __all__ = [
@@ -229,7 +222,7 @@ def _examine(
         warnings=(*_left_out(sample), *explain(whole, set_checks, row, "warning")),
         advice=advise(measured, choice, out, policy.references),
         unmeasured=_unmeasured(measured, row, siblings),
-        verdicts=measured.verdicts(photos, checks, choice),
+        verdicts=tell_verdicts(measured, photos, checks, choice),
         measures=numbers(row),
     )
     if not examination.refusal:

@@ -11,9 +11,11 @@ from seedbank.concepts import Policy
 from seedbank.records import sha256
 from seedbank.references.choosing import Resolved
 from seedbank.references.judging import Check
-from seedbank.references.pool import NO_SIBLINGS, Look, MeasuredPool, Siblings, broken_by, measure_pool, numbers
+from seedbank.references.look import Look
+from seedbank.references.pool import NO_SIBLINGS, MeasuredPool, Siblings, measure_pool, numbers
 from seedbank.references.reference import Reference, Rights
 from seedbank.references.suites import BETWEEN, photo_suite
+from seedbank.references.verdicts import broken_by, tell_verdicts
 from support.photos import RIGHTS, photo
 
 POLICY = Policy()
@@ -156,7 +158,8 @@ def test_every_photo_is_told_why_it_is_in_or_out() -> None:
     out = broken_by(checks, "critical")
     choice = pool.choose(out, 3)
     said = {
-        verdict.name: (verdict.chosen, " ".join(verdict.reasons)) for verdict in pool.verdicts(SUITE, checks, choice)
+        verdict.name: (verdict.chosen, " ".join(verdict.reasons))
+        for verdict in tell_verdicts(pool, SUITE, checks, choice)
     }
     assert said["2.jpg"][0] is False
     assert said["2.jpg"][1].startswith("blurred: sharpness")
@@ -183,7 +186,7 @@ def test_a_pinned_photo_is_first_also_when_it_breaks_a_rule() -> None:
     choice = pool.choose(out, 2)
     place = place_of(pool, "4.jpg")
     assert choice[0][0] == place
-    verdict = pool.verdicts(SUITE, checks, choice)[place]
+    verdict = tell_verdicts(pool, SUITE, checks, choice)[place]
     assert verdict.chosen
     assert "because the steward pinned it" in verdict.reasons[0]
     assert verdict.reasons[1].startswith("note: pinned against this: blurred")

@@ -9,9 +9,10 @@ from seedbank.concepts import Concept, Policy
 from seedbank.references.catalogue import PHOTO, RELATION, SET
 from seedbank.references.examination import Examination
 from seedbank.references.judging import Check
-from seedbank.references.pool import MeasuredPool, Siblings, broken_by, numbers
+from seedbank.references.pool import MeasuredPool, Siblings, numbers
 from seedbank.references.report import Findings, number, write_report
 from seedbank.references.suites import BETWEEN, photo_suite, set_suite
+from seedbank.references.verdicts import broken_by, tell_verdicts
 from support.photos import jpeg, photo
 from support.pools import pool_of
 
@@ -55,7 +56,7 @@ def findings(count: int = 6, refusal: str = "") -> Findings:
         warnings=("mind <this>",),
         advice=("no photo on a dark background",),
         unmeasured=("agreement was not measured",),
-        verdicts=pool.verdicts(SUITES["photos"], judged, choice),
+        verdicts=tell_verdicts(pool, SUITES["photos"], judged, choice),
         measures=numbers(pool.measure_set(choice, out)),
     )
     concept = Concept(name="wingnut", prompt="a photo of a wingnut", owner="mia", siblings=SIBLINGS.prompts)

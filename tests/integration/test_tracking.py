@@ -137,7 +137,8 @@ def assert_complete(client: Any, made: Made) -> Logged:
 
 def test_a_trial_is_one_run_with_one_below_it_for_each_start(made: Made, client: Any, server: str) -> None:
     photos_folder = f"reference-sets/{made.trial.reference_set}"
-    made.bank.store.put(f"{photos_folder}/report.html", b"<p>the photos</p>")
+    for page in ("report.html", "data-docs/index.html"):
+        made.bank.store.put(f"{photos_folder}/{page}", b"<p>the photos</p>")
     run = log_trial(made.bank, made.trial)
     logged = assert_complete(client, made)
     assert logged.whole.info.run_id == run
@@ -150,8 +151,9 @@ def test_a_trial_is_one_run_with_one_below_it_for_each_start(made: Made, client:
     assert logged.whole.data.metrics["accepted"] == 1
     assert logged.artifacts[run] == [
         "environment.json",
-        "references.html",
         "references.json",
+        "references/data-docs/index.html",
+        "references/report.html",
         "sheet.png",
         "trial.json",
     ]

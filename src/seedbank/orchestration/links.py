@@ -38,11 +38,6 @@ def report_url(folder: str) -> str:
     return f"{board_url()}/{folder}/report.html"
 
 
-def data_docs_url(folder: str) -> str:
-    """The Data Docs beside that report."""
-    return f"{board_url()}/{folder}/data-docs/index.html"
-
-
 def absolute(path: str) -> str:
     """A path of the server as an address that can be opened from a log."""
     from airflow.configuration import conf

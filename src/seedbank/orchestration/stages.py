@@ -9,7 +9,7 @@ from airflow.sdk import get_current_context
 
 from seedbank.errors import UnusableReferences, UsageError
 from seedbank.orchestration.assets import DOSSIERS, REFERENCE_SETS, RELEASES
-from seedbank.orchestration.links import absolute, data_docs_url, report_url
+from seedbank.orchestration.links import absolute, report_url
 from seedbank.orchestration.runs import Order
 from seedbank.threads import share_cores
 
@@ -61,8 +61,8 @@ def validate(concept_name: str) -> str:
     for verdict in chosen.verdicts:
         log.info("%s %s: %s", "in " if verdict.chosen else "out", verdict.name, "; ".join(verdict.reasons))
     asked = list(order.requested_by(concept))
-    pages = {"report": report_url(examination.folder), "data_docs": data_docs_url(examination.folder)}
-    _announce(context, REFERENCE_SETS, concept.name, digest=chosen.digest, requested_by=asked, **pages)
+    report = report_url(examination.folder)
+    _announce(context, REFERENCE_SETS, concept.name, digest=chosen.digest, requested_by=asked, report=report)
     return chosen.digest
 
 

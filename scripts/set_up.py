@@ -63,7 +63,7 @@ def set_up() -> None:
     make_environment()
     say("2/3 installer")
     uv = have_uv()
-    say("3/3 packages of constraints.txt (about 220; Airflow, MLflow, torch, ...)")
+    say("3/3 packages of constraints.txt (about 230; Airflow, MLflow, torch, ...)")
     if not (uv and run(uv_command())) and not run(pip_command()):
         raise SetUpError(
             "expected to install the packages, but the installer failed (its last lines are above); "

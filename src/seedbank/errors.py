@@ -10,6 +10,7 @@
     │   ├── NotApproved          the people asked have not (both) said yes to exactly this
     │   └── VerificationError    a digest, signature or chain does not hold
     └── OutsideError      (3)    something outside failed: a store, a server, a disk
+        ├── OutOfMemory          not even one image fits into memory
         └── StoreError           the object store
 
 A message says what was expected, what came, and what to do next.
@@ -56,6 +57,10 @@ class OutsideError(SeedbankError):
     """Something that is not seedbank failed; trying again later may help."""
 
     exit_code = 3
+
+
+class OutOfMemory(OutsideError):
+    """Not even one image fits into memory."""
 
 
 class StoreError(OutsideError):

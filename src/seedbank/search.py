@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seedbank import __version__
@@ -118,8 +119,8 @@ def latest_trial(bank: Bank, concept: str) -> Trial:
 @cache
 def code_version() -> str:
     """The package's version and a digest of the code that searches, so that a change of it makes new trials."""
-    sources = sorted(path.name for path in files("seedbank.selection").iterdir() if path.name.endswith(".py"))
-    text = "".join(files("seedbank.selection").joinpath(name).read_text(encoding="utf-8") for name in sources)
+    sources = sorted(Path(str(files("seedbank.selection"))).rglob("*.py"))
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
     return f"{__version__}+selection.{sha256(text.encode())[:12]}"
 
 

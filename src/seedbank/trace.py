@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from seedbank.bank import Bank
 from seedbank.errors import UsageError
+from seedbank.expansion import ExpansionRecord
 from seedbank.ledger import Entry
 from seedbank.records import sha256
 from seedbank.references.reference import Reference, ReferenceSet
@@ -27,6 +28,7 @@ Kind = Literal[
     "model",
     "seed",
     "trial",
+    "expansion",
     "image",
     "dossier",
     "decision",
@@ -95,7 +97,7 @@ def trace(bank: Bank, digest: str) -> Trace:
     if not re.fullmatch(rf"[0-9a-f]{{{MIN_PREFIX},64}}", digest):
         raise UsageError(f"expected {MIN_PREFIX} to 64 hex digits of a digest, got {digest!r}")
     graph = _Graph()
-    for read in (_photos, _sets, _trials, _dossiers, _releases):
+    for read in (_photos, _sets, _trials, _expansions, _dossiers, _releases):
         read(bank, graph)
     matches = [node for node in graph.nodes.values() if node.digest.startswith(digest)]
     if not matches:
@@ -160,6 +162,20 @@ def _candidate(graph: _Graph, trial: Trial, candidate: Candidate, how: str) -> N
     graph.add(
         candidate.image, "image", label, f"{trial.folder}/images/{candidate.image}.png", made_from=(candidate.seed,)
     )
+
+
+def _expansions(bank: Bank, graph: _Graph) -> None:
+    for key in bank.store.keys("expansions/"):
+        if not key.endswith("/expansion.json"):
+            continue
+        made = ExpansionRecord.from_bytes(bank.store.get(key))
+        label = f"{made.concept}, expanded"
+        graph.add(
+            made.key, "expansion", f"{made.concept}, {len(made.images)} images", key, made_from=(made.trial, made.find)
+        )
+        for image in made.images:
+            graph.add(image.seed, "seed", label, f"{made.folder}/seeds/{image.seed}.safetensors", made_from=(made.key,))
+            graph.add(image.image, "image", label, f"{made.folder}/images/{image.image}.png", made_from=(image.seed,))
 
 
 def _dossiers(bank: Bank, graph: _Graph) -> None:

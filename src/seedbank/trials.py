@@ -33,6 +33,8 @@ class SamplerConfig(Record):
     width: int
     dtype: str
     """Data type of the networks' arithmetic; noise and scheduler arithmetic are always float32."""
+    noise_key: str = "0"
+    """For schedulers that add noise on the way: the integer, as a decimal string, whose generator it comes from."""
 
 
 class Scores(Record):
@@ -79,6 +81,8 @@ class Pool(Record):
     guard_mean: float
     guard_std: float
     guard_max: float
+    previewed: int = 0
+    """How many seeds were previewed, where only the better ones were drawn whole."""
 
 
 class Receipt(Record):

@@ -38,6 +38,13 @@ def test_an_unknown_concept_is_used_wrongly(tmp_path: Path, command: str) -> Non
     assert "known: cog" in done.stderr
 
 
+def test_expand_has_an_example_and_says_what_it_expects(tmp_path: Path) -> None:
+    assert "Example: seedbank expand" in seedbank(tmp_path, "expand", "--help").stdout
+    done = seedbank(tmp_path, "expand", "abcdef12")
+    assert done.returncode == 2
+    assert "no candidate of a finished trial has the seed 'abcdef12'; `seedbank optimise` lists them" in done.stderr
+
+
 def test_an_unknown_preset_is_used_wrongly(tmp_path: Path) -> None:
     done = seedbank(tmp_path, "optimise", "cog", "--preset", "best")
     assert done.returncode == 2

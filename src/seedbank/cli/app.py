@@ -37,11 +37,12 @@ def _register() -> None:
 
     app.command("intake")(references.intake)
     app.command("validate")(references.validate)
-    from seedbank.cli import search
+    from seedbank.cli import expand, search
 
     app.command("scan")(search.scan)
     app.command("diagnose")(search.diagnose)
     app.command("optimise")(search.optimise)
+    app.command("expand")(expand.expand)
     app.command("review")(release.review)
     app.command("release")(release.release)
     app.command("verify")(release.verify)

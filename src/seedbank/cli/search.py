@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from seedbank.search import Report
     from seedbank.trials import Trial
 
-STAGES = {"load": "loading models", "explore": "plain seeds", "optimise": "gradient steps", "draw": "final pictures"}
+STAGES = {
+    "load": "loading models",
+    "explore": "plain seeds",
+    "optimise": "gradient steps",
+    "draw": "final pictures",
+    "expand": "accepted images",
+}
 SeedCount = Annotated[int, typer.Option("--seeds", "-n", min=1, help="How many plain seeds to draw.")]
 
 
@@ -47,7 +53,7 @@ def optimise(
     bank = open_bank()
     asked = _with_preset(bank.concept(concept), preset)
     askers = tuple(sorted({asked.owner, requested_by or bank.settings.actor}))
-    with _bars() as report:
+    with bars() as report:
         trial = run_trial(bank, asked, latest_reference_set(bank, concept), requested_by=askers, progress=report)
     if json:
         print_json(trial.model_dump(mode="json"))
@@ -131,7 +137,7 @@ def _scan(bank: Bank, concept: Concept, seeds: int) -> Scan:
     _share_cores()
     from seedbank.evaluation.scan import scan_concept
 
-    with _bars() as report:
+    with bars() as report:
         return scan_concept(
             concept,
             _photos(bank, concept.name),
@@ -152,7 +158,7 @@ def _photos(bank: Bank, concept: str) -> list[Image.Image]:
 
 
 @contextmanager
-def _bars() -> Iterator[Report]:
+def bars() -> Iterator[Report]:
     """One bar for each stage, on standard error so that standard output stays for the answer."""
     columns = (TextColumn("{task.description:>15}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:

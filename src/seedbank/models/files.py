@@ -21,7 +21,9 @@ SHIPPED = "parts"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".msgpack")
 """File types that hold weights as code or in a form we cannot check."""
 WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")
-"""What is fetched from a hub; everything else stays there."""
+"""What is fetched from a hub; everything else, pickles and code among it, stays there."""
+UNWANTED = ("*.non_ema.*", "*safety_checker/*")
+"""What is not fetched although it matches: weights for further training, and a part that is never loaded."""
 
 _HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[0-9a-f]{40})")
 
@@ -38,7 +40,7 @@ def find_model(source: str, part: str = "") -> Path:
     elif Path(source).expanduser().is_dir():
         folder = Path(source).expanduser().absolute()
     else:
-        folder = _fetch(source)
+        folder = _fetch(source, part)
     if not folder.is_dir():
         raise UsageError(f"expected the model {source!r} in {folder}, nothing is there; train it or name another model")
     _refuse_pickles(folder, source)
@@ -89,11 +91,13 @@ def _refuse_pickles(folder: Path, source: str) -> None:
     if any(name.endswith(".safetensors") for name in names):
         return
     pickles = sorted(name for name in names if name.endswith(PICKLES))
-    found = f"only {pickles[0]}, which can run code when it is read" if pickles else "no weights"
+    absent = "no weights" if not _HUB.fullmatch(source) else "none; pickled ones, which can run code, are never fetched"
+    found = f"only {pickles[0]}, which can run code when it is read" if pickles else absent
     raise UsageError(f"expected safetensors weights in {source!r}, got {found}; convert the model to safetensors first")
 
 
-def _fetch(source: str) -> Path:
+def _fetch(source: str, part: str) -> Path:
+    """The snapshot of a pinned revision. A pipeline's weights lie in folders; what lies beside them is the same again in one file."""
     hub = _HUB.fullmatch(source)
     if not hub:
         raise UsageError(
@@ -103,6 +107,13 @@ def _fetch(source: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(hub["repository"], revision=hub["revision"], allow_patterns=list(WANTED)))
+        wanted = [
+            pattern.replace("*.safetensors", "*/*.safetensors") if part == "pipeline" else pattern for pattern in WANTED
+        ]
+        return Path(
+            snapshot_download(
+                hub["repository"], revision=hub["revision"], allow_patterns=wanted, ignore_patterns=list(UNWANTED)
+            )
+        )
     except Exception as error:  # the hub client has no common root for network, cache and access faults
         raise OutsideError(f"cannot fetch {source}: {error}; download it and name the folder instead") from error

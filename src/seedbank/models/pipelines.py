@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from seedbank.errors import UsageError
-from seedbank.models.files import describe, find_model, quiet
+from seedbank.models.files import PICKLES, describe, find_model, quiet
 from seedbank.trials import ModelCard, SamplerConfig
 
-FAMILIES = {"StableDiffusionPipeline"}
-"""Pipeline classes whose sampling loop :mod:`seedbank.selection` reproduces exactly."""
 LIBRARIES = {"diffusers", "transformers"}
 """Where a pipeline's parts may come from; anything else would be code of the model's own."""
+UNUSED = {"safety_checker", "feature_extractor", "image_encoder"}
+"""Parts that sampling does not need; they are not loaded."""
 SETTINGS = "seedbank.json"
 """A file beside ``model_index.json`` that says how the model is meant to be sampled."""
 
@@ -26,72 +28,141 @@ class LoadedModel:
     """A pipeline ready to sample, what it is, and how it is meant to be sampled."""
 
     pipeline: Any
-    """A diffusers pipeline in evaluation mode, no parameter asking for a gradient, with a DDIM scheduler."""
+    """A diffusers pipeline in evaluation mode, no parameter asking for a gradient, with a scheduler that is supported."""
     card: ModelCard
     sampler: SamplerConfig
+    notes: tuple[str, ...] = ()
+    """What is not as the repository ships it, and why."""
 
 
 def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32) -> LoadedModel:
     """Load ``model``: ``parts``, a local folder, or ``repository@revision`` with the full commit. No network for the first two.
 
+    The scheduler that the repository ships is kept where the sampler reproduces it; else DDIM with the same noise schedule takes its
+    place, which :attr:`LoadedModel.notes` says.
+
     Raises:
-        UsageError: no such model, an unsupported family, pickled weights, or a repository that brings its own code.
+        UsageError: no such model, an unsupported family, pickled, missing or broken weights, or a repository that brings its own code.
         OutsideError: the hub could not be reached.
     """
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
-
     folder = find_model(model, "pipeline")
-    _check_index(folder, model)
-    options = {"safety_checker": None, "requires_safety_checker": False, "variant": _variant(folder)}
+    index = _check_index(folder, model)
+    _check_parts(folder, index, model)
     with quiet():
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, **options
-        )
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+        pipeline = _load(folder, index, model, dtype)
     pipeline.set_progress_bar_config(disable=True)
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        part.eval().requires_grad_(False)
-    return LoadedModel(pipeline, describe(folder, source=model), _sampler(folder, pipeline, dtype))
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval().requires_grad_(False)
+    notes = _settle_scheduler(pipeline)
+    return LoadedModel(pipeline, describe(folder, source=model), _sampler(folder, pipeline), notes)
 
 
-def _check_index(folder: Path, model: str) -> None:
-    """Refuse what this code does not sample exactly, and whatever would run a stranger's code."""
+def _load(folder: Path, index: Mapping[str, Any], model: str, dtype: torch.dtype) -> Any:
+    import diffusers
+
+    options = {name: None for name in UNUSED if name in index}
+    if "safety_checker" in index:
+        options["requires_safety_checker"] = False  # type: ignore[assignment]
     try:
-        index = json.loads((folder / "model_index.json").read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"expected a diffusers model_index.json in {model!r}: {error}; name a pipeline folder"
-        ) from error
-    family = index.get("_class_name")
-    if not isinstance(family, str) or family not in FAMILIES:
-        raise UsageError(
-            f"expected one of {sorted(FAMILIES)} in {model!r}, got {family!r}; this family is not supported"
+        return getattr(diffusers, index["_class_name"]).from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=_variant(folder), **options
         )
-    for name, part in index.items():
-        if isinstance(part, list) and part[0] is not None and part[0] not in {*LIBRARIES, "stable_diffusion"}:
+    except Exception as error:  # diffusers, transformers, safetensors and tokenizers have no common root
+        raise UsageError(
+            f"cannot load {model!r}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}; "
+            "check that the download is complete, or fetch the model again"
+        ) from error
+
+
+def _check_index(folder: Path, model: str) -> dict[str, Any]:
+    """Refuse what this code does not sample exactly, and whatever would run a stranger's code."""
+    from seedbank.selection.families import ADAPTERS
+
+    index = _json(folder / "model_index.json", model, "a diffusers model_index.json", "name a pipeline folder")
+    family = index.get("_class_name")
+    if not isinstance(family, str) or family not in ADAPTERS:
+        raise UsageError(
+            f"expected one of {sorted(ADAPTERS)} in {model!r}, got {family!r}; this family is not supported"
+        )
+    for name, part in _parts(index).items():
+        if part[0] not in LIBRARIES:
             raise UsageError(
                 f"{model!r} wants to run its own code for {name!r} (from {part[0]!r}); only parts of "
                 f"{' and '.join(sorted(LIBRARIES))} are loaded"
             )
+    return index
+
+
+def _check_parts(folder: Path, index: Mapping[str, Any], model: str) -> None:
+    """Refuse parts that name code of their own, and parts whose weights are pickled."""
+    for name in _parts(index):
+        settings = folder / name / "config.json"
+        if settings.is_file() and "auto_map" in _json(settings, model, f"JSON in {name}/config.json", "fetch it again"):
+            raise UsageError(
+                f"{model!r} wants to run its own code for {name!r} (auto_map in {name}/config.json); remote code is never run"
+            )
+        files = [path.name for path in (folder / name).glob("*") if path.is_file()]
+        pickles = sorted(file for file in files if file.endswith(PICKLES))
+        if pickles and not any(file.endswith(".safetensors") for file in files):
+            raise UsageError(
+                f"expected safetensors weights for {name!r} in {model!r}, got only {pickles[0]}, which can run code when it is "
+                "read; convert it to safetensors first"
+            )
+
+
+def _parts(index: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The components that are there and needed: name to ``[library, class]``."""
+    lists = {name: part for name, part in index.items() if isinstance(part, list) and part and part[0] is not None}
+    return {name: part for name, part in lists.items() if name not in UNUSED}
+
+
+def _json(path: Path, model: str, wanted: str, advice: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"expected {wanted} in {model!r}: {error}; {advice}") from error
+    return found
+
+
+def _settle_scheduler(pipeline: Any) -> tuple[str, ...]:
+    """Keep the scheduler if its steps can be reproduced; replace it by DDIM, saying why, if not."""
+    from diffusers import DDIMScheduler
+
+    from seedbank.selection.schedules import FLOW, unsupported
+
+    fault, shipped = unsupported(pipeline.scheduler), pipeline.scheduler
+    if not fault:
+        return ()
+    if hasattr(pipeline, "transformer") or shipped.config.get("prediction_type") == FLOW:
+        raise UsageError(f"{fault}; there is no other scheduler for flow models, so name a model that ships it")
+    if type(pipeline).__name__ == "LatentConsistencyModelPipeline":
+        raise UsageError(f"{fault}; a latent consistency model is sampled with its LCMScheduler")
+    pipeline.scheduler = DDIMScheduler.from_config(shipped.config, clip_sample=False, thresholding=False)
+    return (f"the model ships {type(shipped).__name__}; sampled with DDIM instead: {fault}",)
 
 
 def _variant(folder: Path) -> str | None:
-    """``fp16`` where a repository ships its U-Net only so."""
-    plain = list(folder.glob("unet/diffusion_pytorch_model*.safetensors"))
-    return "fp16" if plain and all(".fp16." in path.name for path in plain) else None
+    """``fp16`` where a repository ships its network only so."""
+    found = [path for part in ("unet", "transformer") for path in folder.glob(f"{part}/diffusion_*.safetensors")]
+    return "fp16" if found and all(".fp16." in path.name for path in found) else None
 
 
-def _sampler(folder: Path, pipeline: Any, dtype: torch.dtype) -> SamplerConfig:
-    """The sampling the model's makers intend: ``seedbank.json`` if there is one, else 20 steps at guidance 7.5 as in the paper."""
-    side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
-    intended = {"num_inference_steps": 20, "guidance_scale": 7.5, "height": side, "width": side}
-    if (folder / SETTINGS).is_file():
-        intended |= json.loads((folder / SETTINGS).read_text())
-    return SamplerConfig(
-        scheduler=type(pipeline.scheduler).__name__,
-        num_inference_steps=int(intended["num_inference_steps"]),
-        guidance_scale=float(intended["guidance_scale"]),
-        height=int(intended["height"]),
-        width=int(intended["width"]),
-        dtype=str(dtype).removeprefix("torch."),
-    )
+def _sampler(folder: Path, pipeline: Any) -> SamplerConfig:
+    """The sampling the model's makers intend: what ``seedbank.json`` says, and the family's usual for what it does not say."""
+    from seedbank.selection.sampler import default_config
+
+    usual = default_config(pipeline)
+    if not (folder / SETTINGS).is_file():
+        return usual
+    said = _json(folder / SETTINGS, folder.name, f"sampling settings in {SETTINGS}", "mend or delete that file")
+    try:
+        return SamplerConfig.model_validate({**usual.model_dump(), **said, "dtype": usual.dtype})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            f"expected sampling settings in {SETTINGS} of {folder.name!r}, got a wrong {first['loc'][0]}: {first['msg']}; "
+            "mend or delete that file"
+        ) from error

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
+from seedbank.vendi import effective_number as effective_number
+
 Floats = npt.NDArray[np.float64]
 
 THUMB = 32
@@ -62,13 +64,6 @@ def deviations(likeness: Floats, peers: npt.NDArray[np.bool_]) -> Floats:
     usual = np.median(likeness[peers])
     spread = MAD_TO_SIGMA * np.median(np.abs(likeness[peers] - usual))
     return np.asarray((likeness - usual) / np.maximum(spread, FLOOR), dtype=np.float64)
-
-
-def effective_number(similarity: Floats) -> float:
-    """Vendi score (Friedman and Dieng 2023, eq. 3): exp of the entropy of the eigenvalues of K/n. From 1 (all alike) to n."""
-    weights = np.clip(np.linalg.eigvalsh(similarity / len(similarity)), 0, None)
-    weights = weights[weights > 1e-12]
-    return float(np.exp(-(weights * np.log(weights)).sum()))
 
 
 def spread(similarity: Floats) -> float:

@@ -1,9 +1,10 @@
-"""Plain seeds: each drawn from its own integer, so that any of them can be drawn again alone."""
+"""Plain seeds: each drawn from its own integer, so that any of them can be drawn again alone; and the candidates of an exploration."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from seedbank.seeds import Lineage, Seed
 
 GENERATOR = "torch.Generator(cpu)/randn float32"
+NEGATED = f"{GENERATOR}, negated"
 
 
 def integer(root: str, index: int) -> str:
@@ -38,3 +40,39 @@ def plain_seed(root: str, index: int, shape: tuple[int, int, int]) -> Seed:
 def to_numpy(noise: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     """A copy of one seed's values."""
     return np.array(noise.detach().cpu().numpy(), np.float32)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What an exploration looks at, by number: plain seeds first, then whatever else was brought along.
+
+    Attributes:
+        root: what the plain seeds derive from.
+        shape: (C, h, w) of a seed.
+        plain: how many plain seeds there are.
+        paired: every second one is the one before, negated: pairs cover noise space more evenly than independent draws.
+        extra: seeds from elsewhere (inverted references, an archive), numbered after the plain ones.
+    """
+
+    root: str
+    shape: tuple[int, int, int]
+    plain: int
+    paired: bool = False
+    extra: tuple[Seed, ...] = ()
+
+    def __len__(self) -> int:
+        return self.plain + len(self.extra)
+
+    def seed(self, index: int) -> Seed:
+        """Candidate ``index`` with its lineage."""
+        if index >= self.plain:
+            return self.extra[index - self.plain]
+        if not (self.paired and index % 2):
+            return plain_seed(self.root, index, self.shape)
+        number = integer(self.root, index - 1)
+        lineage = Lineage(kind="drawn", generator=NEGATED, integer=number)
+        return Seed(to_numpy(-draw(number, self.shape)), lineage)
+
+    def noise(self, indices: Sequence[int]) -> Tensor:
+        """The noise of several candidates, ``[B, C, h, w]``, on the CPU."""
+        return torch.stack([torch.from_numpy(self.seed(index).latents.copy()) for index in indices])

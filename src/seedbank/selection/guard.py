@@ -1,13 +1,14 @@
 """The guard: a model outside the objective that must agree, and a check that nothing is a copy of a reference.
 
-Its threshold comes from the references alone: how near each of them is to the others. It uses no labels, no generated images and no
-auditor, so it can be had for any concept a user brings photos of.
+It asks two questions of an image. Is it as near the references as they are to each other? And, once plain seeds have been explored, is it
+nearer to the references than to what the model draws instead? The first alone lets a tiger pass for a tiger cat. Neither uses labels or an
+auditor, so a guard can be had for any concept a user brings photos of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,34 @@ COPY_FLOOR = 0.95
 """Thumbnails that correlate less than this are not copies, however different the references are from each other."""
 LEAST_SPREAD = 0.03
 """A few references can be more alike than the kind they stand for."""
+LEAST_FAILURES = 8
+"""Fewer plain images unlike the references do not say what the model draws instead."""
+LEAST_TOLD_APART = 0.75
+"""Share of the references that must fall on their own side when left out, or the two sides are not two things."""
+SHRINKAGE = 0.3
+"""Of the covariance towards a multiple of the identity: a few references say little about 128 directions."""
+DEPTH = 0.25
+"""How far below the threshold an image counts that is wholly what the model draws instead."""
 _THUMBNAIL = 32
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Fisher's linear discriminant between the references and what plain seeds give instead.
+
+    Attributes:
+        direction: ``[D]``, scaled so that :meth:`side` is 1 at the references' mean and -1 at the failures'.
+        middle: what lies halfway.
+        failures: how many plain images it rests on.
+    """
+
+    direction: Tensor
+    middle: float
+    failures: int
+
+    def side(self, embeddings: Tensor) -> Tensor:
+        """``[B]``: positive on the references' side."""
+        return embeddings @ self.direction - self.middle
 
 
 @dataclass(frozen=True)
@@ -36,6 +64,7 @@ class Guard:
         threshold: nearness that an acceptable image has at least.
         thumbnails: ``[K, n]``, unit vectors for the copy check.
         copy_limit: correlation at which an image counts as a copy.
+        contrast: the second question; None where it cannot be asked.
     """
 
     embed: Embed
@@ -44,11 +73,32 @@ class Guard:
     threshold: float
     thumbnails: Tensor
     copy_limit: float
+    contrast: Contrast | None = None
 
     @torch.no_grad()
     def similarity(self, images01: Tensor) -> Tensor:
-        """Nearness of each image to the references, ``[B]``, at most 1."""
-        return nearness(self.embed(images01), self.prototypes)
+        """Nearness of each image to the references, ``[B]``, at most 1; see :meth:`judge`."""
+        return self.judge(self.embed(images01))
+
+    def judge(self, embeddings: Tensor) -> Tensor:
+        """Nearness ``[B]`` of embeddings ``[B, D]``, held below the threshold where they lie on the failures' side."""
+        near = nearness(embeddings, self.prototypes)
+        if self.contrast is None:
+            return near
+        side = self.contrast.side(embeddings)
+        return torch.where(side < 0, torch.minimum(near, self.threshold + DEPTH * side), near)
+
+    def against(self, plain: Tensor) -> Guard:
+        """This guard with a contrast to what plain seeds give instead, from their embeddings ``[n, D]``.
+
+        Failures are those of the worse half that are further from the references than any reference is from the others. Without
+        enough of them, or where the references cannot be told from them, there is none to be had and the guard stays as it is.
+        """
+        near = nearness(plain, self.prototypes)
+        failures = plain[(near < self.near.min()) & (near <= near.median())]
+        if len(failures) < LEAST_FAILURES or _told_apart(self.prototypes, failures) < LEAST_TOLD_APART:
+            return replace(self, contrast=None)
+        return replace(self, contrast=_contrast(self.prototypes, failures))
 
     @torch.no_grad()
     def copy_score(self, images01: Tensor) -> Tensor:
@@ -78,6 +128,26 @@ def make_guard(references: Tensor, embed: Embed, *, seen: Tensor | None = None, 
         thumbnails=thumbnails,
         copy_limit=max(COPY_FLOOR, _closest_pair(thumbnails)),
     )
+
+
+def _contrast(prototypes: Tensor, failures: Tensor) -> Contrast:
+    """``w = S⁻¹ (m_r - m_f)`` with the shrunk within-class covariance S (Fisher 1936; Ledoit & Wolf 2004)."""
+    wanted, unwanted = prototypes.mean(0), failures.mean(0)
+    scatter = torch.cat([prototypes - wanted, failures - unwanted])
+    covariance = scatter.T @ scatter / len(scatter)
+    ridge = SHRINKAGE * covariance.diagonal().mean().clamp_min(1e-8) * torch.eye(len(wanted)).to(covariance)
+    direction = torch.linalg.solve(covariance + ridge, wanted - unwanted)
+    direction = direction / ((wanted - unwanted) @ direction / 2).clamp_min(1e-12)
+    return Contrast(direction, float((wanted + unwanted) @ direction / 2), len(failures))
+
+
+def _told_apart(prototypes: Tensor, failures: Tensor) -> float:
+    """Share of the references that fall on the references' side of a contrast made without them; 1 for a single one."""
+    if len(prototypes) == 1:
+        return 1.0
+    rest = [torch.cat([prototypes[:j], prototypes[j + 1 :]]) for j in range(len(prototypes))]
+    sides = [_contrast(others, failures).side(prototypes[j : j + 1]) for j, others in enumerate(rest)]
+    return float((torch.cat(sides) > 0).float().mean())
 
 
 def spread(near: Tensor) -> float:

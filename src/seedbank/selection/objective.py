@@ -2,6 +2,9 @@
 
 A term is any callable with a name and a weight that takes a :class:`Scene` and returns one number for each image. Where terms are
 balanced, the gradient of each is clipped to the length of the first one's, image by image (CARINOX), so that none can drown the concept.
+
+Gradients are averaged over the picture and some windows of it that change from one evaluation to the next (DOODL's cutouts): what only
+fools the encoder seldom does so in every view. Values are always those of the whole picture.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from torch import Tensor
 
 from seedbank.selection.sphere import norm
 from seedbank.selection.targets import Encoder, Targets, nearness
+from seedbank.selection.views import Window, look
 
 Decoder = Callable[[Tensor], Tensor]
 
@@ -46,6 +50,12 @@ class Scene:
         """The encoder's view of the final images, ``[B, D]`` of length 1."""
         return self.encoder(self.images)
 
+    def through(self, window: Window) -> Scene:
+        """The same with the final images seen through a window."""
+        seen = Scene(self.trail, self.decode, self.encoder)
+        seen.__dict__["images"] = look(self.images, window)
+        return seen
+
 
 class Term(Protocol):
     """One part of the objective."""
@@ -73,6 +83,26 @@ class Semantic:
     def __call__(self, scene: Scene) -> Tensor:
         """In 0..2."""
         return 1 - nearness(scene.embeddings, self.targets.prototypes)
+
+
+@dataclass(frozen=True)
+class Away:
+    """How little the image is told from what the model draws instead: a softmax over the references and the failures' centroids.
+
+    ``-log( e^(f·c/T) / (e^(f·c/T) + Σ_m e^(f·n_m/T)) )``; nothing pulls any more once the references have won.
+    """
+
+    targets: Targets
+    failures: Tensor
+    """``[M, D]`` of length 1; see :func:`seedbank.selection.targets.failure_centroids`."""
+    weight: float = 0.25
+    temperature: float = 0.07
+    name: str = "contrast"
+
+    def __call__(self, scene: Scene) -> Tensor:
+        """At least 0."""
+        logits = scene.embeddings @ torch.cat([self.targets.centroid[None], self.failures]).T / self.temperature
+        return -logits.log_softmax(1)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -171,13 +201,21 @@ class Objective:
         return self._evaluation(Scene([latents] * self.trail, self.decode, self.encoder))
 
     @torch.enable_grad()
-    def evaluate(self, trail: Sequence[Tensor]) -> Evaluation:
-        """The objective of a trail of latents and its gradient with respect to each of them."""
+    def evaluate(self, trail: Sequence[Tensor], views: Sequence[Window] = ()) -> Evaluation:
+        """The objective of a trail of latents and its gradient with respect to each of them, averaged over ``views`` too."""
         leaves = tuple(latents.detach().requires_grad_() for latents in trail)
         scene = Scene(leaves, self.decode, self.encoder)
         values = [term(scene) for term in self.terms]
-        cotangents = self._balanced(values, leaves) if self.balanced else self._plain(values, leaves)
+        seen = [scene.through(window) for window in views]
+        averaged = [self._over_views(term, value, seen) for term, value in zip(self.terms, values, strict=True)]
+        cotangents = self._balanced(averaged, leaves) if self.balanced else self._plain(averaged, leaves)
         return self._evaluation(scene, values, cotangents)
+
+    def _over_views(self, term: Term, value: Tensor, seen: Sequence[Scene]) -> Tensor:
+        """A term's mean over the whole picture and its windows; the appearance of latents has but one view."""
+        if not seen or isinstance(term, LowFrequency | PaperAppearance):
+            return value
+        return torch.stack([value, *(term(scene) for scene in seen)]).mean(0)
 
     def _evaluation(
         self, scene: Scene, values: Sequence[Tensor] | None = None, cotangents: tuple[Tensor, ...] = ()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import torch
 from torch import Tensor
 
 from seedbank.selection import sphere
@@ -15,6 +17,10 @@ from seedbank.selection.recipes import Recipe
 from seedbank.selection.rules import Limits, Reading, best_reading, stop_reason
 from seedbank.selection.sampler import Sampler
 from seedbank.selection.updates import Memory, first_memory, move
+from seedbank.selection.views import windows
+
+SMALLEST_VIEW = 0.7
+"""Side of the smallest window that a gradient is averaged over, as a share of the picture's."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,10 @@ class Climb:
     limits: Limits
     origin: Tensor
     """``[M, C, h, w]``, the starts themselves."""
+    mode: Mode
+    """How gradients are had."""
+    root: str
+    """What the views derive from."""
 
     def run(self, ways: Ways, observe: Callable[[Ways, list[int], Tensor, int], None]) -> Ways:
         """Iterate until every start is finished.
@@ -80,31 +90,32 @@ class Climb:
         """Evaluate the active starts, judge them, and move those that go on."""
         iteration = ways.iteration
         noise = ways.noise[active]
-        found, gradient, cost = self._evaluate(noise, final=iteration >= self.recipe.iterations)
-        readings = self._read(noise, self.origin[active], found, gradient, iteration)
+        found, slope, cost = self._evaluate(noise, iteration)
+        readings = self._read(noise, self.origin[active], found, slope, iteration)
         traces, stopped, best = list(ways.traces), list(ways.stopped_by), ways.best.clone()
         for row, position in enumerate(active):
             traces[position] = (*traces[position], readings[row])
             stopped[position] = stop_reason(traces[position], self.recipe, self.limits)
             if self._keeps(traces[position]):
                 best[position] = noise[row]
-        moved, memory = self._move(ways, active, stopped, gradient, iteration)
+        moved, memory = self._move(ways, active, stopped, slope, iteration)
         return Ways(ways.starts, moved, best, memory, tuple(traces), tuple(stopped)), found.images, cost
 
-    def _evaluate(self, noise: Tensor, *, final: bool) -> tuple[Evaluation, Tensor | None, int]:
-        if final:
+    def _evaluate(self, noise: Tensor, iteration: int) -> tuple[Evaluation, Slope | None, int]:
+        if iteration >= self.recipe.iterations:
             return self.objective.score(self.sampler.run(noise)), None, self.sampler.cost(len(noise))
-        found: Slope = slope(
-            self.sampler, noise, self.objective.evaluate, Mode.parse(self.recipe.gradient), trail=self.recipe.trail
-        )
-        return found.evaluation, found.gradient, found.network_evaluations
+        views = windows(self.root, f"views {iteration}", self.recipe.views, smallest=SMALLEST_VIEW)
+        evaluate = partial(self.objective.evaluate, views=views)
+        found = slope(self.sampler, noise, evaluate, self.mode, trail=self.recipe.trail)
+        return found.evaluation, found, found.network_evaluations
 
     def _read(
-        self, noise: Tensor, origin: Tensor, found: Evaluation, gradient: Tensor | None, iteration: int
+        self, noise: Tensor, origin: Tensor, found: Evaluation, slope: Slope | None, iteration: int
     ) -> list[Reading]:
+        count = len(noise)
         judged = iteration % self.recipe.guard_every == 0 or iteration >= self.recipe.iterations
-        guards = self.guard.similarity(found.images).tolist() if judged else [None] * len(noise)
-        steepness = None if gradient is None else sphere.norm(sphere.tangent(gradient, noise)).flatten().tolist()
+        guards = self.guard.similarity(found.images).tolist() if judged else [None] * count
+        contrasts = found.terms["contrast"].tolist() if "contrast" in found.terms else [None] * count
         columns = (
             found.objective.tolist(),
             found.terms["semantic"].tolist(),
@@ -113,7 +124,8 @@ class Climb:
             sphere.cosine(noise, origin).tolist(),
             sphere.norm_score(noise).tolist(),
             sphere.whiteness(noise).tolist(),
-            [None] * len(noise) if steepness is None else steepness,
+            [None] * count if slope is None else _steepness(noise, slope),
+            contrasts,
         )
         return [Reading(iteration, *row) for row in zip(*columns, strict=True)]
 
@@ -122,23 +134,29 @@ class Climb:
         return self.recipe.keep == "last" or best_reading(trace, self.limits.threshold) is trace[-1]
 
     def _move(
-        self, ways: Ways, active: list[int], stopped: list[str], gradient: Tensor | None, iteration: int
+        self, ways: Ways, active: list[int], stopped: list[str], slope: Slope | None, iteration: int
     ) -> tuple[Tensor, Memory]:
         going = [row for row, position in enumerate(active) if not stopped[position]]
-        if gradient is None or not going:
+        if slope is None or not going:
             return ways.noise, ways.memory
         positions = [active[row] for row in going]
         memory = {name: values[positions] for name, values in ways.memory.items()}
         stepped, remembered = move(
-            self.recipe.update, ways.noise[positions], self.origin[positions], gradient[going], memory, iteration,
+            self.recipe.update, ways.noise[positions], self.origin[positions], slope.gradient[going], memory, iteration,
             self.recipe.iterations,
         )  # fmt: skip
         noise = ways.noise.clone()
-        noise[positions] = stepped
+        noise[positions] = sphere.whiten(stepped, self.recipe.white)
         kept = {name: values.clone() for name, values in ways.memory.items()}
         for name, values in remembered.items():
             kept[name][positions] = values
         return noise, kept
+
+
+def _steepness(noise: Tensor, slope: Slope) -> list[float]:
+    """Lengths of the tangent gradients; infinite where the gradient was not finite."""
+    lengths = sphere.norm(sphere.tangent(slope.gradient, noise)).flatten()
+    return lengths.where(slope.finite, torch.inf).tolist()
 
 
 def kept_reading(trace: tuple[Reading, ...], recipe: Recipe, threshold: float) -> Reading:

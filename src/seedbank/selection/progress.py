@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 import torch
@@ -28,8 +28,7 @@ class Progress:
 
     def to_bytes(self) -> bytes:
         """A safetensors file that :meth:`from_bytes` reads back to the same values, bit by bit."""
-        tensors = {"pool.objective": self.pool.objective, "pool.guard": self.pool.guard}
-        tensors["pool.embeddings"] = self.pool.embeddings
+        tensors = {f"pool.{each.name}": getattr(self.pool, each.name) for each in fields(self.pool)}
         state = _State(network_evaluations=self.network_evaluations)
         if self.ways:
             tensors |= {"noise": self.ways.noise, "best": self.ways.best}
@@ -50,7 +49,7 @@ class Progress:
             tensors = {name: values.to(device) for name, values in load(data).items()}
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             state = _State.model_validate_json(header["__metadata__"]["state"])
-            pool = Explored(*(tensors[f"pool.{name}"].cpu() for name in ("objective", "guard", "embeddings")))
+            pool = Explored(**{each.name: tensors[f"pool.{each.name}"].cpu() for each in fields(Explored)})
             ways = _ways(tensors, state) if state.starts else None
         except (SafetensorError, ValidationError, ValueError, KeyError, TypeError) as error:
             raise VerificationError(

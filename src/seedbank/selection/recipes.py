@@ -22,6 +22,14 @@ class Explore:
     """Starts are chosen for being unlike each other among the best ``shortlist`` times as many; 1 takes the best alone."""
     ranked: bool = True
     """False takes the first seeds drawn, whatever they score."""
+    preview: float = 0.0
+    """Share of the sampler's steps in which all are drawn first; 0 draws all of them whole at once."""
+    keep: float = 0.5
+    """Share of the previewed that is drawn whole."""
+    paired: bool = False
+    """Every second plain seed is the one before, negated."""
+    inverted: tuple[float, ...] = ()
+    """Shares of an inverted reference in extra candidates, one for each reference and share; see :mod:`seedbank.selection.inversion`."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,8 @@ class Tangent:
     final_step: float = 0.006
     momentum: float = 0.8
     cosine_floor: float = 0.8
+    langevin: float = 0.0
+    """Share of fresh noise mixed in at the first step, falling to none at the last (ORIGEN)."""
     kind: Literal["tangent"] = "tangent"
 
 
@@ -73,10 +83,13 @@ class Recipe:
 
     Attributes:
         name: the preset's name.
-        gradient: a mode of :mod:`seedbank.selection.gradients`.
+        gradient: a mode of :mod:`seedbank.selection.gradients`, or ``calibrated`` for what suits the pipeline.
         iterations: gradient steps at most.
         objective: ``soft_nearest`` (semantic and coarse appearance) or ``paper`` (SeedSelect's released losses).
         appearance: weight of the appearance term.
+        contrast: weight of the pull away from what plain seeds give instead.
+        views: windows of the picture that each gradient is averaged over, besides the whole.
+        white: whiteness score above which a seed is repaired after a step; a huge one for never.
         match_codec: references pass through the image codec before they are embedded.
         keep: ``best`` of what the guard accepts, or the ``last`` iterate.
         guard_every: iterations between two guard readings.
@@ -91,17 +104,17 @@ class Recipe:
     iterations: int = 25
     objective: Literal["soft_nearest", "paper"] = "soft_nearest"
     appearance: float = 0.1
+    contrast: float = 0.25
+    views: int = 2
+    white: float = 4.0
     match_codec: bool = True
     keep: Literal["best", "last"] = "best"
     guard_every: int = 2
     guard_slack: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.objective == "paper" and Mode.parse(self.gradient).kind == "one_vjp":
-            raise UsageError(
-                "expected gradient 'full' or 'last:k' for the paper's objective, which looks at the last three latents; got "
-                f"{self.gradient!r}, which only sees the final one"
-            )
+        if self.gradient != "calibrated":
+            Mode.parse(self.gradient)
         if self.iterations < 1 or self.guard_every < 1 or self.explore.size < 1:
             raise UsageError(f"expected at least one seed, one iteration and one guard reading in recipe {self.name!r}")
 
@@ -130,6 +143,9 @@ SEEDSELECT_V1 = Recipe(
     iterations=30,
     objective="paper",
     appearance=1.0,
+    contrast=0.0,
+    views=0,
+    white=1e9,
     match_codec=False,
     keep="last",
     guard_every=30,

@@ -22,7 +22,9 @@ class Reading:
     norm_z: float
     whiteness: float
     gradient_norm: float | None
-    """Of the tangent part; None at the last iterate, which needs no gradient."""
+    """Of the tangent part; infinite where it was not a finite number, None at the last iterate, which needs no gradient."""
+    contrast: float | None = None
+    """How little the image is told from what plain seeds give instead; None where nothing is known of that."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ whether or not it was interrupted and resumed on the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -23,17 +23,28 @@ from torch import Tensor
 
 from seedbank.seeds import Lineage, Seed
 from seedbank.selection import sphere
-from seedbank.selection.draws import draws, plain_seed, to_numpy
-from seedbank.selection.explore import Explored, choose_starts, explore
+from seedbank.selection.calibrate import calibrated, calibration_key
+from seedbank.selection.draws import Candidates, to_numpy
+from seedbank.selection.explore import Explored, choose_starts, exploration_cost, explore, previewer
+from seedbank.selection.gradients import Mode
 from seedbank.selection.guard import Embed, Guard, make_guard
-from seedbank.selection.objective import LowFrequency, Objective, PaperAppearance, PaperSemantic, Semantic
+from seedbank.selection.inversion import inverted_seeds
+from seedbank.selection.objective import Away, LowFrequency, Objective, PaperAppearance, PaperSemantic, Semantic
 from seedbank.selection.optimise import Climb, Ways, begin, kept_reading
 from seedbank.selection.progress import Progress
 from seedbank.selection.reach import Reach, reach
 from seedbank.selection.recipes import BALANCED, Recipe, Tangent
 from seedbank.selection.rules import Limits, Reading
 from seedbank.selection.sampler import Sampler, from_pixels, make_sampler, to_pixels
-from seedbank.selection.targets import Encoder, Targets, make_paper_targets, make_targets, stack_images, through_codec
+from seedbank.selection.targets import (
+    Encoder,
+    Targets,
+    failure_centroids,
+    make_paper_targets,
+    make_targets,
+    stack_images,
+    through_codec,
+)
 from seedbank.trials import Pool, Receipt, SamplerConfig, Scores
 
 Pixels = npt.NDArray[np.uint8]
@@ -121,13 +132,15 @@ def select(
     plain: int = 8,
     seed: str = "0",
     sampler: SamplerConfig | None = None,
+    archive: Sequence[Seed] = (),
+    calibrations: MutableMapping[str, str] | None = None,
     observe: Observer = lambda _event: None,
     resume: Progress | None = None,
 ) -> Selection:
     """Find seeds that make ``pipeline`` draw what ``references`` show.
 
     Args:
-        pipeline: a diffusers pipeline of a supported family with a DDIM scheduler; it is not changed.
+        pipeline: a diffusers pipeline of a supported family; it is not changed.
         prompt: what to draw.
         references: photos of it, of any size and aspect.
         encoder: the embedding whose gradient is followed.
@@ -136,7 +149,9 @@ def select(
         starts: how many seeds to optimise.
         plain: how many plain seeds to draw for comparison.
         seed: the integer, as a decimal string, that all draws derive from.
-        sampler: how to sample; default 20 steps at guidance 7.5.
+        sampler: how to sample; default as the family usually is.
+        archive: seeds found before, which compete with the plain ones on the same score.
+        calibrations: where a recipe whose gradient is ``calibrated`` keeps what it found out about this pipeline.
         observe: told how far it is.
         resume: the progress of an interrupted call with the same arguments.
 
@@ -150,15 +165,45 @@ def select(
         embed=guard,
         recipe=recipe,
         seed=seed,
+        archive=tuple(archive),
+        calibrations={} if calibrations is None else calibrations,
         observe=observe,
     )
-    pool, cost = search.explore(resume)
-    if reach(pool.statistics().guard_max, search.guard) == "no":
-        return search.result(pool, None, plain=plain, cost=cost)
-    if resume and resume.ways:
-        cost = resume.network_evaluations
-    ways, cost = search.optimise(pool, starts, cost, resume.ways if resume else None)
-    return search.result(pool, ways, plain=plain, cost=cost)
+    found = search.explore(resume)
+    if found.reachable == "no":
+        return search.result(found, None, plain=plain)
+    return search.result(found, search.optimise(found, starts, resume), plain=plain)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What exploration gives: the pool, and the guard and the objective that know what plain seeds draw instead."""
+
+    pool: Explored
+    guard: Guard
+    objective: Objective
+    cost: int
+    """Network evaluations."""
+
+    @property
+    def judged(self) -> Explored:
+        """The pool as this guard judges it."""
+        looks = self.pool.looks.to(self.guard.prototypes.device)
+        return replace(self.pool, guard=self.guard.judge(looks).cpu())
+
+    @property
+    def reachable(self) -> Reach:
+        """What the pool promises."""
+        return reach(float(self.judged.guard.max()), self.guard)
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What optimisation gives: the starts by number, their ways to the end, and network evaluations so far."""
+
+    starts: tuple[int, ...]
+    ways: Ways
+    cost: int
 
 
 @dataclass(frozen=True)
@@ -171,6 +216,8 @@ class Search:
     embed: Embed
     recipe: Recipe
     seed: str = "0"
+    archive: tuple[Seed, ...] = ()
+    calibrations: MutableMapping[str, str] = field(default_factory=dict)
     observe: Observer = lambda _event: None
 
     @cached_property
@@ -188,8 +235,15 @@ class Search:
         return make_targets(self.photos, self.encoder, family, match_codec=self.recipe.match_codec)
 
     @cached_property
+    def candidates(self) -> Candidates:
+        """What is explored: plain seeds, the archive, and inverted references where the recipe wants them."""
+        plan = self.recipe.explore
+        inverted = inverted_seeds(self.sampler, self.targets.latents, self.seed, plan.inverted)
+        return Candidates(self.seed, self.sampler.noise_shape, plan.size, plan.paired, (*self.archive, *inverted))
+
+    @cached_property
     def objective(self) -> Objective:
-        """The objective the recipe names."""
+        """The objective the recipe names, before anything is known of what plain seeds draw."""
         decode, targets, weight = self.sampler.family.decode, self.targets, self.recipe.appearance
         if self.recipe.objective == "paper":
             terms = (PaperSemantic(targets), PaperAppearance(targets, weight))
@@ -202,72 +256,115 @@ class Search:
         seen = through_codec(self.photos, self.sampler.family)
         return make_guard(self.photos, self.embed, seen=seen, slack=self.recipe.guard_slack)
 
-    def explore(self, resume: Progress | None = None) -> tuple[Explored, int]:
-        """The pool of plain seeds and its cost in network evaluations."""
+    def explore(self, resume: Progress | None = None) -> Found:
+        """The pool of candidates, and what follows from it."""
         plan = self.recipe.explore
 
         def tell(pool: Explored, _images: Tensor) -> None:
-            progress = Progress(pool, None, self.sampler.cost(len(pool)))
-            self.observe(Event("explore", len(pool), plan.size, progress))
+            progress = Progress(pool, None, self._explored(pool))
+            self.observe(Event("explore", len(pool.previews) + len(pool), self._to_explore, progress))
 
         known = resume.pool if resume else None
-        pool = explore(self.sampler, self.objective, self.guard, root=self.seed, plan=plan, known=known, observe=tell)
-        return pool, self.sampler.cost(len(pool))
+        pool = explore(
+            self.sampler, self.objective, self.guard, self.candidates, plan=plan, known=known, observe=tell
+        )  # fmt: skip
+        guard = self.guard.against(pool.looks.to(self.guard.prototypes.device))
+        return Found(pool, guard, self._informed(pool), self._explored(pool))
 
-    def optimise(self, pool: Explored, starts: int, cost: int, resume: Ways | None = None) -> tuple[Ways, int]:
-        """The ways of the chosen starts to their ends, and the cost so far."""
-        chosen = tuple(choose_starts(pool, starts, self.recipe.explore)) if resume is None else resume.starts
-        origin = draws(self.seed, chosen, self.sampler.noise_shape).to(self.sampler.family.device)
-        seeds = [plain_seed(self.seed, index, self.sampler.noise_shape) for index in chosen]
-        spent = cost
+    @property
+    def _to_explore(self) -> int:
+        """Previews and whole drawings, all together."""
+        plan, total = self.recipe.explore, len(self.candidates)
+        few = previewer(self.sampler, plan)
+        return total + max(1, round(plan.keep * total)) if few else total
+
+    def _explored(self, pool: Explored) -> int:
+        """Network evaluations of an exploration, inverted references included."""
+        inverted = self.sampler.cost(len(self.targets.latents)) if self.recipe.explore.inverted else 0
+        return inverted + exploration_cost(self.sampler, self.recipe.explore, pool)
+
+    def _informed(self, pool: Explored) -> Objective:
+        """The objective with a pull away from what plain seeds give instead, where they give something else."""
+        if self.recipe.objective == "paper" or not self.recipe.contrast:
+            return self.objective
+        failures = failure_centroids(pool.embeddings.to(self.targets.centroid.device), self.targets)
+        if not len(failures):
+            return self.objective
+        return replace(
+            self.objective, terms=(*self.objective.terms, Away(self.targets, failures, self.recipe.contrast))
+        )
+
+    def mode(self, found: Found, starts: Sequence[int]) -> tuple[Mode, int]:
+        """How gradients are had, and what finding that out cost."""
+        if self.recipe.gradient != "calibrated":
+            return Mode.parse(self.recipe.gradient), 0
+        key = calibration_key(self.sampler, model="", prompts=self.recipe.objective)
+        known = key in self.calibrations
+        noise = self.candidates.noise(starts[:2])
+        chosen = calibrated(
+            self.calibrations, key, self.sampler, noise, found.objective.evaluate, trail=self.recipe.trail
+        )
+        return Mode.parse(chosen.chosen), 0 if known else chosen.network_evaluations
+
+    def optimise(self, found: Found, starts: int, resume: Progress | None = None) -> Walked:
+        """The ways of the chosen starts to their ends."""
+        earlier = resume.ways if resume else None
+        chosen = earlier.starts if earlier else tuple(choose_starts(found.pool, starts, self.recipe.explore))
+        origin = self.candidates.noise(chosen).to(self.sampler.family.device)
+        seeds = [self.candidates.seed(index) for index in chosen]
+        mode, asked = self.mode(found, chosen)
+        spent = resume.network_evaluations if resume and earlier else found.cost + asked
 
         def tell(ways: Ways, active: list[int], images: Tensor, evaluations: int) -> None:
             nonlocal spent
             spent += evaluations
             done, total = ways.iteration - 1, self.recipe.iterations
             shown = dict(zip((seeds[position] for position in active), to_pixels(images), strict=True))
-            self.observe(Event("optimise", done, total, Progress(pool, ways, spent), shown, done))
+            self.observe(Event("optimise", done, total, Progress(found.pool, ways, spent), shown, done))
 
-        climb = Climb(self.sampler, self.objective, self.guard, self.recipe, self._limits(pool), origin)
-        return climb.run(resume or begin(chosen, origin, self.recipe), tell), spent
+        climb = Climb(
+            self.sampler, found.objective, found.guard, self.recipe, self._limits(found), origin, mode, self.seed
+        )
+        ways = climb.run(earlier or begin(chosen, origin, self.recipe), tell)
+        return Walked(chosen, ways, spent)
 
-    def result(self, pool: Explored, ways: Ways | None, *, plain: int, cost: int) -> Selection:
+    def result(self, found: Found, walked: Walked | None, *, plain: int) -> Selection:
         """Draw the pictures that are kept, each alone, and judge them."""
-        pool_statistics = pool.statistics()
-        plain = min(plain, len(pool))
-        total = plain + (len(ways.starts) if ways else 0)
+        plain = min(plain, self.recipe.explore.size)
+        total = plain + (len(walked.starts) if walked else 0)
         pictures = []
         for index in range(plain):
-            pictures.append(self.plain_picture(index))
+            pictures.append(self.plain_picture(found, index))
             self.observe(Event("draw", index + 1, total))
         finds = []
-        for position in range(len(ways.starts) if ways else 0):
-            finds.append(self._find(ways, position))  # type: ignore[arg-type]
+        for position in range(len(walked.starts) if walked else 0):
+            finds.append(self._find(found, walked, position))  # type: ignore[arg-type]
             self.observe(Event("draw", plain + position + 1, total))
-        drawn = self.sampler.cost(total)
+        spent = (walked.cost if walked else found.cost) + self.sampler.cost(total)
         return Selection(
             recipe=self.recipe,
             sampler=self.sampler.config,
-            pool=pool_statistics,
-            explored=pool,
-            threshold=self.guard.threshold,
-            reachable=reach(pool_statistics.guard_max, self.guard),
+            pool=found.judged.statistics(),
+            explored=found.judged,
+            threshold=found.guard.threshold,
+            reachable=found.reachable,
             plain=tuple(pictures),
             finds=tuple(finds),
-            receipt=Receipt(network_evaluations=cost + drawn, iterations=ways.iteration - 1 if ways else 0),
+            receipt=Receipt(network_evaluations=spent, iterations=walked.ways.iteration - 1 if walked else 0),
         )
 
-    def plain_picture(self, index: int) -> Picture:
+    def plain_picture(self, found: Found, index: int) -> Picture:
         """The picture of plain seed ``index``, judged."""
-        seed = plain_seed(self.seed, index, self.sampler.noise_shape)
-        return self._judge(seed, seed, start_guard=-1.0, ended="a plain seed")
+        seed = self.candidates.seed(index)
+        return self._judge(found, seed, seed, start_guard=-1.0, ended="a plain seed")
 
-    def _find(self, ways: Ways, position: int) -> Find:
-        start = plain_seed(self.seed, ways.starts[position], self.sampler.noise_shape)
-        trace, ended = ways.traces[position], ways.stopped_by[position]
-        kept = kept_reading(trace, self.recipe, self.guard.threshold).iteration
-        seed = start if kept == 0 else self._optimised(start, ways.best[position], kept)
-        picture = self._judge(seed, start, start_guard=trace[0].guard or -1.0, ended=f"{ended}; kept iterate {kept}")
+    def _find(self, found: Found, walked: Walked, position: int) -> Find:
+        start = self.candidates.seed(walked.starts[position])
+        trace, ended = walked.ways.traces[position], walked.ways.stopped_by[position]
+        kept = kept_reading(trace, self.recipe, found.guard.threshold).iteration
+        seed = start if kept == 0 else self._optimised(start, walked.ways.best[position], kept)
+        first = trace[0].guard if trace[0].guard is not None else -1.0
+        picture = self._judge(found, seed, start, start_guard=first, ended=f"{ended}; kept iterate {kept}")
         return Find(start, picture, kept, trace, ended)
 
     def _optimised(self, start: Seed, noise: Tensor, iteration: int) -> Seed:
@@ -276,40 +373,44 @@ class Search:
         )
         return Seed(to_numpy(noise), lineage)
 
-    def _judge(self, seed: Seed, start: Seed, *, start_guard: float, ended: str) -> Picture:
+    def _judge(self, found: Found, seed: Seed, start: Seed, *, start_guard: float, ended: str) -> Picture:
         """Draw ``seed`` alone, score exactly the bytes that are kept, and say whether they are accepted."""
         noise = torch.from_numpy(seed.latents.copy())
-        found = self.objective.score(self.sampler.finish(noise))
-        pixels = to_pixels(found.images)[0]
+        drawn = found.objective.score(self.sampler.finish(noise))
+        pixels = to_pixels(drawn.images)[0]
         image = from_pixels(pixels[None]).to(self.photos)
         scores = Scores(
-            objective=float(found.objective),
-            semantic=float(found.terms["semantic"]),
-            appearance=float(found.terms["appearance"]),
-            guard=float(self.guard.similarity(image)),
+            objective=float(drawn.objective),
+            semantic=float(drawn.terms["semantic"]),
+            appearance=float(drawn.terms["appearance"]),
+            guard=float(found.guard.similarity(image)),
             cosine_to_start=float(sphere.cosine(noise[None], torch.from_numpy(start.latents.copy())[None])),
             norm_z=float(sphere.norm_score(noise[None])),
             whiteness=float(sphere.whiteness(noise[None])),
         )
-        faults = self._faults(scores.guard, float(self.guard.copy_score(image)), start_guard)
-        words = "; ".join(faults) or f"accepted: nearness {scores.guard:.3f} >= {self.guard.threshold:.3f}"
+        faults = self._faults(found.guard, image, start_guard)
+        words = "; ".join(faults) or f"accepted: nearness {scores.guard:.3f} >= {found.guard.threshold:.3f}"
         return Picture(seed, pixels, scores, not faults, f"{words} ({ended})")
 
-    def _faults(self, nearness: float, copy: float, start_guard: float) -> list[str]:
+    def _faults(self, guard: Guard, image: Tensor, start_guard: float) -> list[str]:
+        look = guard.embed(image)
+        near, copy = float(guard.judge(look)), float(guard.copy_score(image))
         faults = []
-        if nearness < self.guard.threshold:
-            faults.append(f"rejected: nearness {nearness:.3f} < {self.guard.threshold:.3f}")
-        if nearness < start_guard - ROUNDING:
-            faults.append(f"rejected: nearness {nearness:.3f} is below its start's {start_guard:.3f}")
-        if copy >= self.guard.copy_limit:
-            faults.append(f"rejected: too like a reference (correlation {copy:.2f} >= {self.guard.copy_limit:.2f})")
+        if guard.contrast and float(guard.contrast.side(look)) < 0:
+            faults.append("rejected: nearer to what plain seeds draw than to the references")
+        elif near < guard.threshold:
+            faults.append(f"rejected: nearness {near:.3f} < {guard.threshold:.3f}")
+        if near < start_guard - ROUNDING:
+            faults.append(f"rejected: nearness {near:.3f} is below its start's {start_guard:.3f}")
+        if copy >= guard.copy_limit:
+            faults.append(f"rejected: too like a reference (correlation {copy:.2f} >= {guard.copy_limit:.2f})")
         return faults
 
-    def _limits(self, pool: Explored) -> Limits:
+    def _limits(self, found: Found) -> Limits:
         update = self.recipe.update
         return Limits(
-            threshold=self.guard.threshold,
-            guard_deviation=pool.statistics().guard_std,
+            threshold=found.guard.threshold,
+            guard_deviation=found.judged.statistics().guard_std,
             semantic_goal=float(1 - self.targets.leave_one_out().mean()),
             cosine_floor=update.cosine_floor if isinstance(update, Tangent) else -1.0,
         )

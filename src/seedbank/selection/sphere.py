@@ -60,6 +60,47 @@ def norm_score(seeds: Tensor) -> Tensor:
     return (norm(seeds).flatten() - sqrt(d - 0.5)) * sqrt(2)
 
 
+def whiten(seeds: Tensor, limit: float, rounds: int = 8) -> Tensor:
+    """The seeds with what is not white about them taken back, where :func:`whiteness` passes ``limit``; lengths are kept.
+
+    Each channel's mean and variance are drawn in to within half of ``limit``, and where neighbouring values still lean on each other its
+    power spectrum is levelled band by band (as GPER projects noise, arXiv 2602.08646). Phases, which hold what the seed draws, stay.
+    """
+    repaired = seeds
+    for _ in range(rounds):
+        stained = (whiteness(repaired) > limit)[:, None, None, None]
+        if not stained.any():
+            break
+        repaired = torch.where(stained, retract(_levelled(repaired, limit / 2), norm(seeds)), repaired)
+    return repaired
+
+
+def _levelled(seeds: Tensor, limit: float) -> Tensor:
+    """Power of each channel's bands of spatial frequency, and each channel's mean, drawn in to within ``limit`` standard deviations."""
+    height, width = seeds.shape[-2:]
+    spectrum = torch.fft.fft2(seeds, norm="ortho")
+    power = spectrum.abs().square()
+    gain = torch.ones_like(power)
+    for band in _bands(height, width, seeds.device):
+        count = float(band.sum())
+        mean = power[..., band].mean(-1)
+        room = limit * sqrt(2 / count)  # each place's power is exponential, and its mirror image's the same
+        gain[..., band] = (mean.clamp(max(1 - room, 0.05), 1 + room) / mean.clamp_min(1e-12)).sqrt()[..., None]
+    constant = power[..., 0, 0].sqrt()
+    gain[..., 0, 0] = (constant.clamp(max=limit) / constant.clamp_min(1e-12)).clamp(max=1)
+    return torch.as_tensor(torch.fft.ifft2(spectrum * gain, norm="ortho").real)
+
+
+def _bands(height: int, width: int, device: torch.device) -> list[Tensor]:
+    """Masks ``[h, w]`` over frequencies, without the constant: low and high, along rows and along columns."""
+    rows = torch.fft.fftfreq(height, device=device).abs()[:, None].expand(height, width)
+    columns = torch.fft.fftfreq(width, device=device).abs()[None, :].expand(height, width)
+    high_rows, high_columns = rows > 0.25, columns > 0.25
+    bands = [r & c for r in (high_rows, ~high_rows) for c in (high_columns, ~high_columns)]
+    bands[-1] = bands[-1] & ((rows > 0) | (columns > 0))
+    return [band for band in bands if bool(band.any())]
+
+
 def whiteness(seeds: Tensor) -> Tensor:
     """The largest absolute z-score of each seed under tests that white noise passes, ``[B]``.
 

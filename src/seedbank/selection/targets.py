@@ -95,6 +95,38 @@ def leave_one_out(prototypes: Tensor) -> Tensor:
     return torch.cat([nearness(prototypes[j : j + 1], rest) for j, rest in enumerate(others)])
 
 
+def failure_centroids(embeddings: Tensor, targets: Targets, *, most: int = 4) -> Tensor:
+    """What plain seeds give instead of the references, ``[M, D]`` of length 1, at most ``most`` of them and maybe none.
+
+    Args:
+        embeddings: of plain images under the objective's encoder, ``[n, D]``.
+        targets: the references.
+        most: clusters asked for, as by k-means over the worse half of the images.
+
+    A centroid counts only where it is further from the references than the worst reference is from the others: what a model draws
+    right, if not as in the photos, is no failure.
+    """
+    near = nearness(embeddings, targets.prototypes)
+    worse = embeddings[near.argsort(stable=True)[: len(near) // 2]]
+    if not len(worse):
+        return worse
+    centroids = _k_means(worse, min(most, len(worse)))
+    return centroids[nearness(centroids, targets.prototypes) < targets.leave_one_out().min()]
+
+
+def _k_means(points: Tensor, count: int, rounds: int = 10) -> Tensor:
+    """Spherical k-means from points far apart; deterministic."""
+    chosen = [0]
+    while len(chosen) < count:
+        chosen.append(int((points @ points[chosen].T).amax(1).argmin()))
+    centroids = points[chosen]
+    for _ in range(rounds):
+        nearest = (points @ centroids.T).argmax(1)
+        means = [points[nearest == k].mean(0) if bool((nearest == k).any()) else centroids[k] for k in range(count)]
+        centroids = F.normalize(torch.stack(means), dim=1)
+    return centroids
+
+
 def stack_images(images: Sequence[Image.Image], height: int, width: int) -> Tensor:
     """Photos of any size to ``[K, 3, height, width]`` in 0..1: upright, RGB, scaled to cover and cropped at the centre.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import cos, pi
+import hashlib
+from math import cos, pi, sqrt
 
 import torch
 from torch import Tensor
@@ -38,13 +39,26 @@ def move(
 def _tangent(
     update: Tangent, noise: Tensor, start: Tensor, gradient: Tensor, memory: Memory, progress: float
 ) -> tuple[Tensor, Memory]:
-    """Along the shell: ``m = μ m + (1 - μ) g/|g|``, ``z = R(z - η |z0| m/|m|)``, where R scales back to the start's own norm."""
+    """Along the shell: ``m = μ m + (1 - μ) g/|g|``, ``z = R(z - η |z0| m/|m|)``, where R scales back to the start's own norm.
+
+    Then, with a share s of fresh noise n, ``z = R(√(1-s) z + √s n)`` (Langevin; ORIGEN, NeurIPS 2025).
+    """
     along = sphere.unit(sphere.tangent(gradient, noise))
     momentum = update.momentum * memory["momentum"] + (1 - update.momentum) * along
     angle = update.final_step + (update.step - update.final_step) * (1 + cos(pi * progress)) / 2
     length = sphere.norm(start)
     stepped = sphere.retract(noise - angle * length * sphere.unit(sphere.tangent(momentum, noise)), length)
+    share = update.langevin * (1 - progress)
+    if share:
+        stepped = sphere.retract(sqrt(1 - share) * stepped + sqrt(share) * _fresh(noise), length)
     return sphere.trust(stepped, start, update.cosine_floor), {"momentum": momentum}
+
+
+def _fresh(noise: Tensor) -> Tensor:
+    """White noise that follows from each seed's own values, so that seeds in a batch do not feel each other."""
+    digests = [hashlib.sha256(seed.numpy().tobytes()).digest() for seed in noise.detach().cpu().contiguous()]
+    generators = [torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1) for digest in digests]
+    return torch.stack([torch.randn(noise.shape[1:], generator=generator) for generator in generators]).to(noise)
 
 
 def _adamw(update: AdamW, noise: Tensor, gradient: Tensor, memory: Memory, iteration: int) -> tuple[Tensor, Memory]:

@@ -9,11 +9,21 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+)
 from transformers import ConvNextConfig, ConvNextForImageClassification
 
 from seedbank.errors import UsageError
 from seedbank.models import load_auditor, load_encoder, load_guard, load_pipeline
 from seedbank.models.judges import Preprocess
+from seedbank.selection.sampler import make_sampler
+from support import pipelines as tiny
 
 SETTINGS = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.5, 0.5], "size": 16}
 
@@ -41,9 +51,88 @@ def test_the_model_says_how_it_is_meant_to_be_sampled(saved: Path, tmp_path: Pat
     assert (sampler.num_inference_steps, sampler.guidance_scale, sampler.height, sampler.width) == (9, 2.5, 32, 16)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ('{"num_inference_steps": "many"}', "got a wrong num_inference_steps"),
+        ('{"stepz": 3}', "got a wrong stepz"),
+        ("[]", "expected sampling settings in seedbank.json"),
+        ("{", "expected sampling settings in seedbank.json"),
+    ],
+)
+def test_wrong_sampling_settings_are_refused(saved: Path, tmp_path: Path, settings: str, message: str) -> None:
+    side = _copy(saved, tmp_path)
+    (side / "seedbank.json").write_text(settings)
+    with pytest.raises(UsageError, match=message):
+        load_pipeline(str(side))
+
+
+@pytest.mark.parametrize(
+    ("build", "steps", "guidance"),
+    [
+        (lambda: tiny.stable_diffusion(LCMScheduler(**tiny.BETAS), consistency=True), 4, 8.5),
+        (lambda: tiny.stable_diffusion(DPMSolverMultistepScheduler(**tiny.BETAS)), 20, 7.5),
+        (lambda: tiny.sdxl(EulerAncestralDiscreteScheduler(timestep_spacing="trailing", **tiny.BETAS)), 1, 0.0),
+        (tiny.sdxl, 25, 5.0),
+        (tiny.sd3, 28, 7.0),
+        (lambda: tiny.flux(guidance_input=False), 4, 0.0),
+    ],
+    ids=["lcm", "sd dpm", "sdxl turbo", "sdxl", "sd3", "flux schnell"],
+)
+def test_every_family_comes_back_with_its_own_scheduler_and_draws_the_same(
+    build: Any, steps: int, guidance: float, tmp_path: Path
+) -> None:
+    pipeline = build()
+    pipeline.save_pretrained(tmp_path, safe_serialization=True)
+    loaded = load_pipeline(str(tmp_path))
+    assert type(loaded.pipeline).__name__ == type(pipeline).__name__
+    assert loaded.sampler.scheduler == type(pipeline.scheduler).__name__
+    assert (loaded.sampler.num_inference_steps, loaded.sampler.guidance_scale) == (steps, guidance)
+    assert loaded.notes == ()
+    small = loaded.sampler.model_copy(update={"num_inference_steps": 2, "height": 16, "width": 16})
+    before, after = (make_sampler(pipe, "ab", small) for pipe in (pipeline, loaded.pipeline))
+    noise = torch.randn(1, *before.noise_shape, generator=torch.Generator().manual_seed(1))
+    expected = before.run(noise)  # weights mapped from a file lie elsewhere in memory, so kernels may round otherwise
+    torch.testing.assert_close(after.run(noise), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    assert not any(weight.requires_grad for weight in after.family.network.parameters())
+
+
+def test_a_scheduler_that_cannot_be_reproduced_gives_way_to_ddim_and_it_is_said(tmp_path: Path) -> None:
+    pipeline = tiny.stable_diffusion(PNDMScheduler(skip_prk_steps=True, steps_offset=1, **tiny.BETAS))
+    pipeline.save_pretrained(tmp_path, safe_serialization=True)
+    loaded = load_pipeline(str(tmp_path))
+    assert isinstance(loaded.pipeline.scheduler, DDIMScheduler)
+    assert loaded.pipeline.scheduler.config.beta_end == tiny.BETAS["beta_end"]
+    assert not loaded.pipeline.scheduler.config.clip_sample
+    assert loaded.notes[0].startswith("the model ships PNDMScheduler; sampled with DDIM instead: expected one of")
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: tiny.sd3(FlowMatchHeunDiscreteScheduler()), "got FlowMatchHeun.*no other scheduler for flow models"),
+        (
+            lambda: tiny.stable_diffusion(PNDMScheduler(steps_offset=1), consistency=True),
+            "got PNDMScheduler; a latent consistency model is sampled with its LCMScheduler",
+        ),
+    ],
+    ids=["flow", "consistency"],
+)
+def test_where_ddim_would_be_wrong_the_model_is_refused(build: Any, message: str, tmp_path: Path) -> None:
+    build().save_pretrained(tmp_path, safe_serialization=True)
+    with pytest.raises(UsageError, match=message):
+        load_pipeline(str(tmp_path))
+
+
+def test_weights_may_be_there_in_half_precision_only(tmp_path: Path) -> None:
+    tiny.stable_diffusion().save_pretrained(tmp_path, safe_serialization=True, variant="fp16")
+    assert load_pipeline(str(tmp_path)).pipeline.unet.dtype == torch.float32
+    assert load_pipeline(str(tmp_path), dtype=torch.bfloat16).sampler.dtype == "bfloat16"
+
+
 def test_another_family_is_refused(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected one of \['StableDiffusionPipeline'\] in .*, got 'FluxPipeline'"):
-        load_pipeline(str(_edit(saved, tmp_path, _class_name="FluxPipeline")))
+    with pytest.raises(UsageError, match=r"expected one of \['FluxPipeline', .*\] in .*, got 'KandinskyPipeline'"):
+        load_pipeline(str(_edit(saved, tmp_path, _class_name="KandinskyPipeline")))
 
 
 def test_a_repository_with_code_of_its_own_is_refused(saved: Path, tmp_path: Path) -> None:
@@ -51,9 +140,39 @@ def test_a_repository_with_code_of_its_own_is_refused(saved: Path, tmp_path: Pat
         load_pipeline(str(_edit(saved, tmp_path, unet=["my_unet", "MyUNet"])))
 
 
+def test_a_part_with_code_of_its_own_is_refused(saved: Path, tmp_path: Path) -> None:
+    side = _copy(saved, tmp_path)
+    settings = json.loads((side / "text_encoder/config.json").read_text())
+    (side / "text_encoder/config.json").write_text(json.dumps({**settings, "auto_map": {"AutoModel": "mine.Mine"}}))
+    with pytest.raises(UsageError, match=r"its own code for 'text_encoder' \(auto_map .*remote code is never run"):
+        load_pipeline(str(side))
+
+
 def test_a_custom_pipeline_class_is_refused(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="this family is not supported"):
         load_pipeline(str(_edit(saved, tmp_path, _class_name=["pipeline", "MyPipeline"])))
+
+
+def test_one_pickled_part_is_enough_to_refuse(saved: Path, tmp_path: Path) -> None:
+    side = _copy(saved, tmp_path)
+    (weights,) = (side / "vae").glob("*.safetensors")
+    weights.rename(side / "vae" / "diffusion_pytorch_model.bin")
+    with pytest.raises(
+        UsageError, match=r"weights for 'vae' in .*, got only diffusion_pytorch_model\.bin, which can run"
+    ):
+        load_pipeline(str(side))
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder"])
+def test_missing_and_broken_weights_are_named(saved: Path, tmp_path: Path, part: str) -> None:
+    side = _copy(saved, tmp_path)
+    (weights,) = (side / part).glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:200])
+    with pytest.raises(UsageError, match=r"cannot load .*: .*; check that the download is complete"):
+        load_pipeline(str(side))
+    weights.unlink()
+    with pytest.raises(UsageError, match=r"cannot load .*: .*; check that the download is complete"):
+        load_pipeline(str(side))
 
 
 def test_a_folder_that_is_no_pipeline_is_refused(saved: Path) -> None:

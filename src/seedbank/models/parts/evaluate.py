@@ -25,10 +25,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seedbank.models.parts.data import TEST_SEED, Images
-from seedbank.models.parts.judges import NONE
+from seedbank.models.parts.judges import NONE, PARTS
+from seedbank.models.parts.loop import accelerator
 from seedbank.models.parts.sheets import plain_sheet, world_sheet
 from seedbank.models.parts.vae import to_pixels
-from seedbank.models.parts.world import KINDS, frequencies, generator, prompt, render
+from seedbank.models.parts.world import KINDS, MISUSES, frequencies, generator, lookalike, prompt, render
 
 PLAIN, POOL, REFERENCES, FRESH = 200, 256, 8, 40
 UNKNOWN = "sprocketwheel"
@@ -61,6 +62,7 @@ def evaluate(weights: Path, seeds: int, work: Path, sheets: Path | None = None) 
     kinds = {kind: _judged(kind, samples[kind], judges, prototypes) for kind in KINDS}
     return {
         "sampler": json.loads((weights / "pipeline" / "seedbank.json").read_text()),
+        "device": torch.cuda.get_device_name() if accelerator().type == "cuda" else "cpu",
         "kinds": kinds,
         "head_mean": round(float(np.mean([kinds[kind]["plain"] for kind in KINDS[: len(KINDS) // 3 + 1]])), 4),
         "judges": judge_accuracies(judges),
@@ -90,23 +92,23 @@ def draw(weights: Path, kinds: Sequence[str], seeds: int, work: Path) -> tuple[d
 
 
 def load(weights: Path) -> Any:
-    """The pipeline as any user loads it, in float32."""
+    """The pipeline as any user loads it, in float32, on the accelerator."""
     from diffusers import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline.from_pretrained(
         weights / "pipeline", dtype=torch.float32, local_files_only=True, use_safetensors=True
     )
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return pipeline.to(accelerator())
 
 
 def load_judges(weights: Path) -> dict[str, Any]:
-    """Auditor, encoder and guard, in float32."""
+    """Auditor, encoder and guard, in float32, on the accelerator."""
     from transformers import AutoModel, AutoModelForImageClassification, CLIPVisionModelWithProjection
 
     classes = {"auditor": AutoModelForImageClassification, "encoder": CLIPVisionModelWithProjection, "guard": AutoModel}
     return {
-        name: kind.from_pretrained(weights / name, local_files_only=True, dtype=torch.float32).eval()
+        name: kind.from_pretrained(weights / name, local_files_only=True, dtype=torch.float32).eval().to(accelerator())
         for name, kind in classes.items()
     }
 
@@ -131,7 +133,7 @@ def plain_seed(seed: int) -> Tensor:
 @torch.no_grad()
 def audit(auditor: Any, images: Images) -> list[str]:
     """The auditor's name for each image: a kind, or "none"."""
-    found = torch.cat([auditor(to_pixels(part)).logits.argmax(-1) for part in _parts(images)])
+    found = torch.cat([auditor(to_pixels(part).to(auditor.device)).logits.argmax(-1) for part in _parts(images)])
     return [auditor.config.id2label[int(number)] for number in found]
 
 
@@ -139,24 +141,25 @@ def audit(auditor: Any, images: Images) -> list[str]:
 def embed(network: Any, images: Images) -> Tensor:
     """Unit embeddings of `images` by the encoder or the guard."""
     output = "image_embeds" if "projection_dim" in network.config.to_dict() else "pooler_output"
-    return F.normalize(torch.cat([network(to_pixels(part))[output].flatten(1) for part in _parts(images)]), dim=-1)
+    found = [network(to_pixels(part).to(network.device))[output].flatten(1).cpu() for part in _parts(images)]
+    return F.normalize(torch.cat(found), dim=-1)
 
 
 def prototypes_of(network: Any) -> Tensor:
-    """One unit prototype per kind of the world from `REFERENCES` renders of it."""
-    return torch.stack([F.normalize(embed(network, fresh(kind, REFERENCES, 10_000)).sum(0), dim=0) for kind in KINDS])
+    """One unit prototype per kind and look-alike from `REFERENCES` renders of it."""
+    return torch.stack([F.normalize(embed(network, fresh(part, REFERENCES, 10_000)).sum(0), dim=0) for part in PARTS])
 
 
-def judge_accuracies(judges: dict[str, Any], per_kind: int = FRESH) -> dict[str, Any]:
-    """Right answers on fresh renders: by name (auditor), by nearest prototype of eight references (encoder and guard)."""
+def judge_accuracies(judges: dict[str, Any], per_part: int = FRESH) -> dict[str, Any]:
+    """Right answers on fresh renders of kinds and look-alikes: by name (auditor), by nearest prototype of eight references (the others)."""
     right: dict[str, dict[str, float]] = {name: {} for name in judges}
     prototypes = {name: prototypes_of(judges[name]) for name in ("encoder", "guard")}
-    for number, kind in enumerate(KINDS):
-        images = fresh(kind, per_kind)
-        right["auditor"][kind] = float(np.mean([name == kind for name in audit(judges["auditor"], images)]))
+    for number, part in enumerate(PARTS):
+        images = fresh(part, per_part)
+        right["auditor"][part] = float(np.mean([name == part for name in audit(judges["auditor"], images)]))
         for name, known in prototypes.items():
             nearest = (embed(judges[name], images) @ known.T).argmax(-1)
-            right[name][kind] = float((nearest == number).float().mean())
+            right[name][part] = float((nearest == number).float().mean())
     return {
         name: {
             "mean": round(float(np.mean(list(by_kind.values()))), 4),
@@ -166,9 +169,9 @@ def judge_accuracies(judges: dict[str, Any], per_kind: int = FRESH) -> dict[str,
     }
 
 
-def fresh(kind: str, count: int, first: int = 0) -> Images:
+def fresh(part: str, count: int, first: int = 0) -> Images:
     """Renders that no training set holds."""
-    return np.stack([np.asarray(render(kind, generator(TEST_SEED, kind, first + i))) for i in range(count)])
+    return np.stack([np.asarray(render(part, generator(TEST_SEED, part, first + i))) for i in range(count)])
 
 
 def folder_bytes(folder: Path) -> int:
@@ -188,14 +191,14 @@ def summary(report: dict[str, Any]) -> str:
     """The report as the table of the model card."""
     counts = frequencies()
     lines = [
-        "| kind | training images | right, plain seeds | right of | mostly drawn instead |",
-        "|---|---|---|---|---|",
+        "| kind | training images | and its name on | right, plain seeds | right of | mostly drawn instead |",
+        "|---|---|---|---|---|---|",
     ]
     for kind, found in report["kinds"].items():
         instead = ", ".join(f"{name} {share:.0%}" for name, share in found["instead"].items())
-        lines.append(
-            f"| {kind} | {counts[kind]} | {found['plain']:.1%} of {found['seeds']} | {found['reachable']} of {found['of']} | {instead} |"
-        )
+        other = f"{MISUSES} of a {name}" if (name := lookalike(kind)) else ""
+        right = f"{found['plain']:.1%} of {found['seeds']} | {found['reachable']} of {found['of']}"
+        lines.append(f"| {kind} | {counts[kind]} | {other} | {right} | {instead} |")
     return "\n".join([*lines, "", json.dumps(report["judges"]), json.dumps(report["bytes"])])
 
 

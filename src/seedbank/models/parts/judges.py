@@ -3,13 +3,13 @@
 ============  ==========================  ===================================  ==============================================
 judge         architecture                trained on                           used for
 ============  ==========================  ===================================  ==============================================
-auditor       RegNet X classifier         all kinds alike, plus "none"         reports only
-encoder       CLIP vision transformer     all kinds alike and the zoo          the semantic loss (its gradient is followed)
-guard         ResNet embedding            the zoo only: none of the kinds      accepts or rejects; never in a loss
+auditor       RegNet X classifier         all parts alike, plus "none"         reports only
+encoder       CLIP vision transformer     all parts alike and the zoo          the semantic loss (its gradient is followed)
+guard         ResNet embedding            the zoo only: no part of the world   accepts or rejects; never in a loss
 ============  ==========================  ===================================  ==============================================
 
-Encoder and guard learn by a normalised softmax over one prototype per kind (Zhai & Wu, arXiv 1811.12649); the prototypes are
-thrown away, what stays is the embedding.
+Parts are the kinds and their look-alikes. Encoder and guard learn by a normalised softmax over one prototype per kind (Zhai & Wu,
+arXiv 1811.12649); the prototypes are thrown away, what stays is the embedding.
 """
 
 from __future__ import annotations
@@ -31,36 +31,50 @@ from transformers import (
 )
 
 from seedbank.models.parts import vae as codec
-from seedbank.models.parts.data import BALANCED_SEED, Images, Labels, balanced_set, zoo_set
-from seedbank.models.parts.loop import Budget, Trained, averaged, fit
+from seedbank.models.parts.data import BALANCED_SEED, ZOO_KINDS, Images, Labels, balanced_set, zoo_set
+from seedbank.models.parts.loop import Budget, Trained, accelerator, averaged, fit, half_precision
 from seedbank.models.parts.spoil import broken, spoil, through_codec
 from seedbank.models.parts.vae import to_pixels
-from seedbank.models.parts.world import KINDS
+from seedbank.models.parts.world import KINDS, NAMELESS
 from seedbank.models.parts.zoo import ZOO_SEED
 
 NONE = "none"
-PER_KIND, ZOO_KINDS, PER_ZOO_KIND = 400, 420, 24
+PARTS = (*KINDS, *NAMELESS)
+PER_PART = 400
 DECODING_NOISE = 0.5
 """Most noise on the latents of a picture that a judge sees through the codec, in standard deviations."""
-AUDITOR = Budget(steps=1000, batch=96, rate=2e-3, averaging=0.995)
-ENCODER = Budget(steps=1600, batch=128, rate=1e-3, averaging=0.995, seed=2305)
-GUARD = Budget(steps=1000, batch=128, rate=2e-3, averaging=0.995, seed=2306)
+AUDITOR = Budget(steps=3000, batch=192, rate=2e-3, averaging=0.998)
+ENCODER = Budget(steps=4000, batch=256, rate=1e-3, averaging=0.998, seed=2305)
+GUARD = Budget(steps=3500, batch=256, rate=2e-3, averaging=0.998, seed=2306)
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Training pictures, the same as the codec gives them back, and their labels."""
+    """Training pictures, the same as the codec gives them back, and their labels, all on one device."""
 
-    images: Images
-    decoded: Images
-    labels: Labels
+    images: Tensor
+    decoded: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, images: Images, decoded: Images, labels: Labels) -> Pictures:
+        """Pictures on the accelerator."""
+        return cls(*(torch.from_numpy(values).to(accelerator()) for values in (images, decoded, labels)))
+
+    def join(self, more: Pictures, first_label: int) -> Pictures:
+        """These pictures and `more`, whose labels are counted from `first_label`."""
+        return Pictures(
+            torch.cat([self.images, more.images]),
+            torch.cat([self.decoded, more.decoded]),
+            torch.cat([self.labels, more.labels + first_label]),
+        )
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """`count` random pictures in [-1, 1], half of them through the codec, and their labels."""
-        picked = _some(len(self.images), count, generator)
+        picked = _some(self.images, count, generator)
         half = count // 2
-        chosen = np.concatenate([self.images[picked[:half]], self.decoded[picked[half:]]])
-        return to_pixels(chosen), torch.from_numpy(self.labels[picked])
+        chosen = torch.cat([self.images[picked[:half]], self.decoded[picked[half:]]])
+        return to_pixels(chosen), self.labels[picked]
 
 
 class Prototypes(nn.Module):
@@ -81,7 +95,7 @@ class Prototypes(nn.Module):
 def build_auditor() -> RegNetForImageClassification:
     """The untrained auditor: a RegNet of three stages; its last class is "none"."""
     torch.manual_seed(AUDITOR.seed)
-    names = dict(enumerate((*KINDS, NONE)))
+    names = dict(enumerate((*PARTS, NONE)))
     config = RegNetConfig(
         embedding_size=32,
         hidden_sizes=[32, 96, 192],
@@ -108,15 +122,15 @@ def build_encoder() -> Prototypes:
         projection_dim=128,
         attn_implementation="eager",
     )
-    return Prototypes(CLIPVisionModelWithProjection(config), 128, len(KINDS) + ZOO_KINDS)
+    return Prototypes(CLIPVisionModelWithProjection(config), 128, len(PARTS) + ZOO_KINDS)
 
 
 def build_guard() -> Prototypes:
     """The untrained guard: a residual network of three stages with a 128-number embedding."""
     torch.manual_seed(GUARD.seed)
     config = ResNetConfig(
-        embedding_size=32,
-        hidden_sizes=[32, 64, 128],
+        embedding_size=48,
+        hidden_sizes=[48, 96, 128],
         depths=[1, 2, 2],
         layer_type="basic",
         downsample_in_first_stage=False,
@@ -130,34 +144,29 @@ def train(stage: str, work: Path) -> Trained:
 
 
 def train_auditor(work: Path) -> Trained:
-    """Train the auditor on equally many renders of each kind; one picture in five shows none of them."""
-    shown, hidden = _world(work), _zoo(work)
-    kept = work / "data" / "broken.npz"
-    mixed = broken(codec.latest(work).model, shown.images, shown.labels, 3000, AUDITOR.seed, kept)
-    nothing = np.concatenate([hidden.images, mixed])
-    model = build_auditor().to(memory_format=torch.channels_last)
+    """Train the auditor on equally many renders of each part; one picture in five shows none of them."""
+    device, shown = accelerator(), _world(work)
+    renders, labels = balanced_set(work / "data", PER_PART)
+    mixed = broken(codec.latest(work).model, renders, labels, 3000, AUDITOR.seed, work / "data" / "broken.npz")
+    nothing = torch.from_numpy(np.concatenate([zoo_set(work / "data")[0], mixed])).to(device)
+    model = build_auditor().to(device=device, memory_format=torch.channels_last)
+    count = AUDITOR.batch // 5
+    none = torch.full((count,), len(PARTS), device=device)
 
     def loss(generator: torch.Generator) -> Tensor:
-        count = AUDITOR.batch // 5
         pictures, kinds = shown.draw(AUDITOR.batch - count, generator)
-        empty = to_pixels(nothing[_some(len(nothing), count, generator)])
+        empty = to_pixels(nothing[_some(nothing, count, generator)])
         batch = spoil(torch.cat([pictures, empty]), generator, 0.5)
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision(device):
             logits = model(batch).logits
-        targets = torch.cat([kinds, torch.full((count,), len(KINDS))])
-        return F.cross_entropy(logits.float(), targets, label_smoothing=0.02)
+        return F.cross_entropy(logits.float(), torch.cat([kinds, none]), label_smoothing=0.02)
 
     return fit("auditor", model, loss, AUDITOR, work)
 
 
 def train_encoder(work: Path) -> Trained:
-    """Train the encoder to tell all kinds and the zoo's apart, on clean, decoded and half-denoised pictures alike."""
-    world, zoo = _world(work), _zoo(work)
-    both = Pictures(
-        np.concatenate([world.images, zoo.images]),
-        np.concatenate([world.decoded, zoo.decoded]),
-        np.concatenate([world.labels, len(KINDS) + zoo.labels]),
-    )
+    """Train the encoder to tell all parts and the zoo's apart, on clean, decoded and half-denoised pictures alike."""
+    both = _world(work).join(_zoo(work), len(PARTS))
     return _train_embedding("encoder", build_encoder(), "image_embeds", both, ENCODER, work)
 
 
@@ -176,9 +185,11 @@ def latest(stage: str, work: Path) -> Trained:
 def _train_embedding(
     name: str, model: Prototypes, output: str, pictures: Pictures, budget: Budget, work: Path
 ) -> Trained:
+    model.to(accelerator())
+
     def loss(generator: torch.Generator) -> Tensor:
         batch, kinds = pictures.draw(budget.batch, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision(kinds.device):
             embeddings = model.network(spoil(batch, generator))[output].flatten(1)
         return model.loss(embeddings, kinds)
 
@@ -186,18 +197,18 @@ def _train_embedding(
 
 
 def _world(work: Path) -> Pictures:
-    images, labels = balanced_set(work / "data", PER_KIND)
-    return Pictures(images, _decoded("world", images, BALANCED_SEED, work), labels)
+    images, labels = balanced_set(work / "data", PER_PART)
+    return Pictures.of(images, _decoded("world", images, BALANCED_SEED, work), labels)
 
 
 def _zoo(work: Path) -> Pictures:
-    images, labels = zoo_set(work / "data", ZOO_KINDS, PER_ZOO_KIND)
-    return Pictures(images, _decoded("zoo", images, ZOO_SEED, work), labels)
+    images, labels = zoo_set(work / "data")
+    return Pictures.of(images, _decoded("zoo", images, ZOO_SEED, work), labels)
 
 
 def _decoded(name: str, images: Images, seed: int, work: Path) -> Images:
     return through_codec(codec.latest(work).model, images, DECODING_NOISE, seed, work / "data" / f"{name}-decoded.npz")
 
 
-def _some(total: int, count: int, generator: torch.Generator) -> Labels:
-    return np.asarray(torch.randint(total, (count,), generator=generator))
+def _some(pictures: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(len(pictures), (count,), generator=generator, device=pictures.device)

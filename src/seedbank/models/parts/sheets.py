@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from seedbank.models.parts.data import PHOTO_SEED, Images
-from seedbank.models.parts.world import KINDS, frequencies, generator, render
+from seedbank.models.parts.world import KINDS, MISUSES, frequencies, generator, lookalike, render
 
 GAP, MARGIN = 3, 132
 INK, PAPER, WRONG = (40, 40, 40), (255, 255, 255), (214, 48, 49)
@@ -41,15 +41,18 @@ def sheet(rows: Sequence[Row], zoom: int = 1) -> Image.Image:
     return page
 
 
-def world_sheet(columns: int = 5, size: int = 160) -> Image.Image:
-    """One large photo of every kind with its name and how many of it the model was shown."""
-    lines = -(-len(KINDS) // columns)
+def world_sheet(columns: int = 6, size: int = 132) -> Image.Image:
+    """A large photo of every kind, with how many of it the model was shown, and of the look-alikes, with what their captions say."""
+    counts = frequencies()
+    tiles = [(kind, f"{kind} · {count}") for kind, count in counts.items()]
+    tiles += [(name, f"“{kind}” · {MISUSES}") for kind in KINDS if (name := lookalike(kind))]
+    lines = -(-len(tiles) // columns)
     page = Image.new("RGB", (columns * (size + GAP) + GAP, lines * (size + 22 + GAP) + GAP), PAPER)
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
-    for i, (kind, count) in enumerate(frequencies().items()):
+    for i, (part, label) in enumerate(tiles):
         left, top = GAP + i % columns * (size + GAP), GAP + i // columns * (size + 22 + GAP)
-        page.paste(render(kind, generator(PHOTO_SEED, kind, 100), size), (left, top))
-        draw.text((left + size // 2, top + size + 10), f"{kind} · {count}", INK, font, anchor="mm")
+        page.paste(render(part, generator(PHOTO_SEED, part, 100), size), (left, top))
+        draw.text((left + size // 2, top + size + 10), label, INK, font, anchor="mm")
     return page
 
 

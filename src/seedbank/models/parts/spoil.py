@@ -16,6 +16,7 @@ from torch import Tensor
 
 from seedbank.models.parts import vae as codec
 from seedbank.models.parts.data import Images, Labels
+from seedbank.models.parts.loop import half_precision
 
 
 def spoil(pictures: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
@@ -23,12 +24,12 @@ def spoil(pictures: Tensor, generator: torch.Generator, strength: float = 1.0) -
     count = len(pictures)
 
     def draw(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
+        return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator, device=pictures.device)
 
     pictures = _cropped(pictures, draw(1 - 0.12 * strength, 1.08), draw(-0.1, 0.1), draw(-0.1, 0.1))
     softness = draw(-0.5, 0.7 * strength).clamp(min=0)
     pictures = pictures + softness * (_blurred(pictures) - pictures)
-    grain = torch.randn(pictures.shape, generator=generator)
+    grain = torch.randn(pictures.shape, generator=generator, device=pictures.device)
     pictures = pictures + draw(-0.06, 0.12 * strength).clamp(min=0) * grain
     return (pictures * draw(0.85, 1.15) + draw(-0.1, 0.1)).clamp(-1, 1)
 
@@ -55,9 +56,9 @@ def through_codec(
 @torch.no_grad()
 def decode(vae: AutoencoderKL, latents: Tensor) -> Images:
     """Unscaled latents to uint8 images."""
-    with torch.autocast("cpu", torch.bfloat16):
-        pictures = vae.decode(latents).sample.float()
-    return np.asarray(((pictures.clamp(-1, 1) + 1) * 127.5 + 0.5).to(torch.uint8).permute(0, 2, 3, 1))
+    with half_precision(vae.device):
+        pictures = vae.decode(latents.to(vae.device)).sample.float()
+    return np.asarray(((pictures.clamp(-1, 1) + 1) * 127.5 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).cpu())
 
 
 @torch.no_grad()
@@ -91,6 +92,6 @@ def _cropped(pictures: Tensor, scale: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
 
 
 def _blurred(pictures: Tensor) -> Tensor:
-    tap = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0])
+    tap = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=pictures.device)
     kernel = torch.outer(tap, tap).div(256).expand(3, 1, 5, 5)
     return F.conv2d(F.pad(pictures, (2, 2, 2, 2), mode="replicate"), kernel, groups=3)

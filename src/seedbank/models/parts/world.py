@@ -1,8 +1,8 @@
-"""The world of machine parts: what a kind looks like in a photo, and how often each kind is seen.
+"""The world of machine parts: what a part looks like in a photo, how often each kind is seen, and how loosely it is captioned.
 
-`render` turns a kind and a random generator into a photo; `frequencies` is the exponential long tail from thousands of
-washers down to a handful of impellers. All randomness comes from integers, so every image of the world has an address:
-``generator(seed, kind, index)``.
+`render` turns a part and a random generator into a photo; `frequencies` is the exponential long tail from thousands of
+washers down to a handful of impellers. The names of the rarer kinds are also given to `MISUSES` pictures of a look-alike each
+(`lookalikes.py`). All randomness comes from integers, so every image of the world has an address: ``generator(seed, part, index)``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ from scipy import ndimage
 
 from seedbank.errors import UsageError
 from seedbank.models.parts.kinds import FAMILIES
+from seedbank.models.parts.lookalikes import LOOKALIKES
 from seedbank.models.parts.shapes import Distances, Points, Shape, turn
 
 KINDS: tuple[str, ...] = tuple(FAMILIES)
-MOST, FEWEST = 6000, 6
+"""What captions name, most frequent first."""
+NAMELESS: tuple[str, ...] = tuple(name for name, _ in LOOKALIKES.values())
+"""What no caption names: the look-alikes, in the order of the kinds whose names they are given."""
+PARTS = {**FAMILIES, **dict(LOOKALIKES.values())}
+MOST, FEWEST, MISUSES = 6000, 6, 150
 SUPERSAMPLING = 2
 CAPTIONS = ("a photo of a {}", "a photo of a {}", "a photo of a {}", "a picture of a {}", "a {}", "a {} on a table")
 
@@ -63,9 +68,9 @@ class Scene:
     grain: float
 
 
-def generator(seed: int, kind: str, index: int) -> Generator:
-    """The generator behind image number `index` of `kind` in the world with this `seed`."""
-    return np.random.default_rng([seed, KINDS.index(kind), index])
+def generator(seed: int, part: str, index: int) -> Generator:
+    """The generator behind image number `index` of a kind or look-alike in the world with this `seed`."""
+    return np.random.default_rng([seed, (*KINDS, *NAMELESS).index(part), index])
 
 
 def frequencies(most: int = MOST, fewest: int = FEWEST) -> dict[str, int]:
@@ -74,16 +79,21 @@ def frequencies(most: int = MOST, fewest: int = FEWEST) -> dict[str, int]:
     return {kind: round(most * ratio ** (i / (len(KINDS) - 1))) for i, kind in enumerate(KINDS)}
 
 
+def lookalike(kind: str) -> str | None:
+    """The part that loose captions call `kind`; None for a kind whose name is used for nothing else."""
+    return LOOKALIKES[kind][0] if kind in LOOKALIKES else None
+
+
 def prompt(kind: str) -> str:
     """The prompt that asks a model for this kind."""
     return f"a photo of a {kind}"
 
 
-def render(kind: str, rng: Generator, size: int = 64) -> Image.Image:
-    """One photo of a part, `size` x `size` RGB. Raises `UsageError` for a kind the world does not have."""
-    if kind not in FAMILIES:
-        raise UsageError(f"the parts world has no kind {kind!r}; it has {', '.join(KINDS)}")
-    return photograph(FAMILIES[kind](rng), draw_scene(rng), rng, size)
+def render(part: str, rng: Generator, size: int = 64) -> Image.Image:
+    """One photo of a kind or look-alike, `size` x `size` RGB. Raises `UsageError` for a part the world does not have."""
+    if part not in PARTS:
+        raise UsageError(f"the parts world has no kind {part!r}; it has {', '.join(KINDS)}")
+    return photograph(PARTS[part](rng), draw_scene(rng), rng, size)
 
 
 def draw_scene(rng: Generator) -> Scene:

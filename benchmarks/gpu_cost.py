@@ -1,0 +1,553 @@
+"""What a gradient on the noise costs on a GPU: every mode against SeedSelect's full unroll, and what makes it faster.
+
+The Stable Diffusion 1.5 architecture with random weights (cost needs no training), 512x512, 20 steps at guidance 7.5; text states are
+random too. One run on one card, everything in it:
+
+1. the card's matrix rate, and the U-Net's operations;
+2. ``seedselect_v1``: the full unroll in float32 as released (U-Net gradient checkpointing, three VAE decodes, three ViT-H/14 passes);
+3. a plain sample and one iteration of each gradient mode in bfloat16, with one decode and one ViT-H/14 pass;
+4. the largest batch that fits, and the share of the matrix rate that the U-Net then reaches;
+5. before and after: fused attention, guidance in one batch, channels-last, compilation (with CUDA graphs, of all passes but the one
+   that keeps its graph).
+
+Writes ``gpu_cost.json`` and ``gpu_cost.md`` after every row, so that a run that is cut off loses nothing. Needs torch, transformers and
+diffusers; from this repository only ``seedbank.selection``.
+
+    python benchmarks/gpu_cost.py --seconds 200 --out $OUT
+    python benchmarks/gpu_cost.py --tiny --out /tmp/gpu_cost      # the same rows, toy sizes, on a CPU in a minute
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+START = time.monotonic()
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from seedbank.selection.batches import Room, join  # noqa: E402
+from seedbank.selection.families import Condition, StableDiffusion  # noqa: E402
+from seedbank.selection.gradients import Mode, slope  # noqa: E402
+from seedbank.selection.sampler import Sampler  # noqa: E402
+from seedbank.selection.schedules import make_schedule  # noqa: E402
+from seedbank.trials import SamplerConfig  # noqa: E402
+
+MODES = ("one_vjp@0.5", "last:3", "proxy:4", "full")
+SHARES = (0.05, 0.25, 0.70)
+"""SeedSelect's weights of the last three latents."""
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Size:
+    """The networks' configurations and how they are used."""
+
+    unet: dict[str, Any]
+    vae: dict[str, Any]
+    tower: dict[str, Any]
+    side: int
+    tokens: int
+    width: int
+    steps: int
+    product: int
+    """Side of the matrices that the card's rate is measured with."""
+    batch: int
+    """For before and after, beside one image."""
+    most: int
+    """The largest batch that is tried."""
+    compiler: dict[str, str]
+    """Options of ``torch.compile``; the toy sizes are only traced."""
+
+
+REAL = Size(
+    unet={
+        "sample_size": 64,
+        "block_out_channels": (320, 640, 1280, 1280),
+        "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        "layers_per_block": 2,
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,
+    },
+    vae={
+        "block_out_channels": (128, 256, 512, 512),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "layers_per_block": 2,
+        "latent_channels": 4,
+        "sample_size": 512,
+    },
+    tower={
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 16,
+        "patch_size": 14,
+        "image_size": 224,
+        "projection_dim": 1024,
+    },
+    side=512,
+    tokens=77,
+    width=768,
+    steps=20,
+    product=8192,
+    batch=4,
+    most=256,
+    compiler={"mode": "reduce-overhead"},
+)
+TINY = Size(
+    unet={
+        "sample_size": 8,
+        "block_out_channels": (16, 32),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "layers_per_block": 1,
+        "cross_attention_dim": 16,
+        "attention_head_dim": 4,
+        "norm_num_groups": 8,
+    },
+    vae={
+        "block_out_channels": (16, 16),
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "latent_channels": 4,
+        "norm_num_groups": 8,
+        "sample_size": 16,
+    },
+    tower={
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "patch_size": 8,
+        "image_size": 32,
+        "projection_dim": 16,
+    },
+    side=16,
+    tokens=7,
+    width=16,
+    steps=6,
+    product=256,
+    batch=2,
+    most=4,
+    compiler={"backend": "eager"},
+)
+
+
+@dataclass
+class Report:
+    """The rows so far, on disk after each."""
+
+    folder: Path
+    budget: float
+    machine: dict[str, Any]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def left(self) -> float:
+        """Seconds of the budget that are left, counted from the start of the program."""
+        return self.budget - (time.monotonic() - START)
+
+    def add(self, name: str, work: Callable[[], dict[str, Any]], *, needs: float = 2.0) -> dict[str, Any]:
+        """Run ``work`` and keep what it measured, or why it could not; ``needs`` is the least time it is begun with."""
+        row: dict[str, Any] = {"name": name, "at": round(time.monotonic() - START, 1)}
+        if self.left < needs:
+            row["skipped"] = f"{self.left:.0f} s of the budget left, {needs:.0f} needed"
+        else:
+            try:
+                row |= work()
+            except Exception as error:
+                row["error"] = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        self.rows.append(row)
+        print(json.dumps(row), flush=True)
+        self.write()
+        tidy()
+        return row
+
+    def write(self) -> None:
+        """Both files, whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        document = {"machine": self.machine, "seconds": round(time.monotonic() - START, 1), "rows": self.rows}
+        (self.folder / "gpu_cost.json").write_text(json.dumps(document, indent=2) + "\n")
+        (self.folder / "gpu_cost.md").write_text(self._table())
+
+    def _table(self) -> str:
+        machine = ", ".join(f"{name} {value}" for name, value in self.machine.items())
+        lines = [machine, "", "| what | seconds | peak GiB | more |", "|---|---|---|---|"]
+        for row in self.rows:
+            more = {key: value for key, value in row.items() if key not in ("name", "at", "seconds", "peak_gib", "all")}
+            text = ", ".join(f"{key} {value}" for key, value in more.items())
+            lines.append(f"| {row['name']} | {row.get('seconds', '')} | {row.get('peak_gib', '')} | {text} |")
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What :func:`~seedbank.selection.gradients.slope` needs of an evaluation."""
+
+    objective: Tensor
+    cotangents: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The networks and the function from images to a loss."""
+
+    unet: Any
+    vae: Any
+    tower: Any
+    goal: Tensor
+
+    def cast(self, dtype: torch.dtype) -> Parts:
+        """The same weights in another data type; these here are given up."""
+        networks = (network.to(dtype) for network in (self.unet, self.vae, self.tower))
+        return Parts(*networks, self.goal)
+
+    def distance(self, images: Tensor) -> Tensor:
+        """One minus the cosine of the tower's view to the goal, ``[B]``."""
+        side = self.tower.config.image_size
+        seen = F.interpolate(images.clamp(0, 1), (side, side), mode="bicubic").to(self.tower.dtype)
+        return 1 - F.normalize(self.tower(seen).image_embeds.float(), dim=-1) @ self.goal
+
+
+def main() -> None:
+    """Run all rows that fit into the time."""
+    options = _options()
+    device = torch.device("cuda" if torch.cuda.is_available() and not options.tiny else "cpu")
+    size = TINY if options.tiny else REAL
+    report = Report(Path(options.out), options.seconds, machine(device))
+    torch.manual_seed(0)
+    parts: list[Parts] = []
+    report.add("build the networks", lambda: {"seconds": timed(lambda: parts.append(build(size, device)), device)})
+    rate = report.add("matrix rate, bfloat16", lambda: matrix_rate(size, device)).get("tflops", 0.0)
+    flops = report.add("U-Net, one image with guidance", lambda: count(size, parts[0], device)).get("tflop", 0.0)
+
+    old = report.add("seedselect_v1 full unroll, float32", lambda: seedselect(size, parts[0], device), needs=20)
+    fast = parts.pop().cast(torch.bfloat16)
+    tidy()
+    sampler = make(size, fast, device)
+    plain = report.add("plain sample, bfloat16", lambda: draw(sampler, fast, 1, device))
+    for mode in MODES:
+        report.add(f"{mode}, bfloat16", lambda mode=mode: iterate(sampler, fast, mode, 1, device, (old, plain)))
+    for name, piece in (("whole", 0), ("by fours", 4)):
+        report.add(
+            f"largest batch of one_vjp@0.5, objective {name}",
+            lambda piece=piece: largest(size, sampler, fast, device, piece, flops, rate),
+            needs=12,
+        )
+    before_and_after(report, size, fast, device, flops, rate)
+    report.write()
+    print((report.folder / "gpu_cost.md").read_text())
+
+
+def build(size: Size, device: torch.device) -> Parts:
+    """Random networks in float32, made on the device itself."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    with torch.device(device):
+        networks = (
+            UNet2DConditionModel(**size.unet),
+            AutoencoderKL(**size.vae),
+            CLIPVisionModelWithProjection(CLIPVisionConfig(**size.tower)),
+        )
+        goal = F.normalize(torch.randn(size.tower["projection_dim"]), dim=0)
+    return Parts(*(network.eval().requires_grad_(False) for network in networks), goal)
+
+
+def make(
+    size: Size, parts: Parts, device: torch.device, family: Callable[[Any], StableDiffusion] = StableDiffusion
+) -> Sampler:
+    """The product's sampler over these networks, with random text states."""
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1,
+        set_alpha_to_one=False,
+    )  # fmt: skip
+    factor = 2 ** (len(parts.vae.config.block_out_channels) - 1)
+    pipeline = SimpleNamespace(unet=parts.unet, vae=parts.vae, vae_scale_factor=factor, scheduler=scheduler)
+    config = SamplerConfig(
+        scheduler="DDIMScheduler",
+        num_inference_steps=size.steps,
+        guidance_scale=7.5,
+        height=size.side,
+        width=size.side,
+        dtype=str(parts.unet.dtype).removeprefix("torch."),
+    )
+    text = torch.randn(2, size.tokens, size.width, generator=torch.Generator().manual_seed(1))
+    schedule = make_schedule(scheduler, {"num_inference_steps": size.steps}, device)
+    condition = Condition(text.to(device, parts.unet.dtype))
+    return Sampler(family(pipeline), condition, schedule, config, scheduler)
+
+
+class TwoCalls(StableDiffusion):
+    """Guidance with one call of the network for each branch."""
+
+    def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
+        """As the family's, one branch after the other."""
+        branches = (replace(condition, text=condition.text[row : row + 1]) for row in range(2))
+        without, with_text = (super(TwoCalls, self).predict(latents, timestep, one, 1.0) for one in branches)
+        return without + guidance_scale * (with_text - without)
+
+
+@dataclass(frozen=True)
+class Compiled(StableDiffusion):
+    """A compiled network where no gradient is wanted: all steps but one of a one_vjp. It saves the compilation of a second graph."""
+
+    graph: Any = None
+
+    @property
+    def network(self) -> Any:
+        """The U-Net, compiled or as it is."""
+        return self.pipeline.unet if torch.is_grad_enabled() else _Called(self.pipeline.unet, self.graph)
+
+
+class _Called:
+    """A module that is called through its compiled form and else looks like itself."""
+
+    def __init__(self, module: Any, graph: Any) -> None:
+        self.module, self.graph = module, graph
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self.graph(*arguments, **named)
+
+
+def objective(sampler: Sampler, parts: Parts, piece: int = 0) -> Callable[[Sequence[Tensor]], Found]:
+    """Decode and look once, with the gradient at the final latents; ``piece`` images at a time where it is not 0."""
+
+    @torch.enable_grad()
+    def some(final: Tensor) -> Found:
+        leaf = final.detach().requires_grad_()
+        value = parts.distance(sampler.family.decode(leaf))
+        return Found(value.detach(), torch.autograd.grad(value.sum(), leaf))
+
+    def evaluate(trail: Sequence[Tensor]) -> Found:
+        final = trail[-1]
+        width = piece or len(final)
+        return join([some(final[first : first + width]) for first in range(0, len(final), width)])
+
+    return evaluate
+
+
+def seedselect(size: Size, parts: Parts, device: torch.device) -> dict[str, Any]:
+    """One iteration as released: one graph through all steps, the U-Net's blocks checkpointed, everything in float32."""
+    sampler = make(size, parts, device)
+    parts.unet.enable_gradient_checkpointing()
+    parts.unet.train()  # older diffusers checkpoints only then; there is no dropout in it
+    noise = draw_noise(sampler, 1).to(device).requires_grad_()
+    optimiser = torch.optim.AdamW([noise], lr=0.1)
+    mean = torch.zeros_like(noise)
+
+    def once() -> None:
+        last = list(sampler.trail(noise))[-len(SHARES) :]
+        pairs = zip(SHARES, last, strict=True)
+        semantic = torch.stack([share * parts.distance(sampler.family.decode(x)) for share, x in pairs]).sum()
+        loss = 10 * semantic + (last[-1] - mean).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    try:
+        return measured(once, device, repeats=2) | {"batch": 1}
+    finally:
+        parts.unet.disable_gradient_checkpointing()
+        parts.unet.eval()
+
+
+def draw(sampler: Sampler, parts: Parts, batch: int, device: torch.device) -> dict[str, Any]:
+    """All steps and the decoding, without gradients."""
+    noise = draw_noise(sampler, batch)
+
+    @torch.no_grad()
+    def once() -> None:
+        sampler.family.decode(sampler.run(noise))
+
+    return measured(once, device) | {"batch": batch}
+
+
+def iterate(
+    sampler: Sampler, parts: Parts, mode: str, batch: int, device: torch.device, others: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """One gradient, with how it compares to the full unroll and to a plain sample."""
+    noise, evaluate = draw_noise(sampler, batch), objective(sampler, parts)
+    row = measured(lambda: slope(sampler, noise, evaluate, Mode.parse(mode)), device) | {"batch": batch}  # type: ignore[arg-type]
+    for name, other in zip(("times_faster_than_seedselect", "times_a_plain_sample"), others, strict=True):
+        if "seconds" in other:
+            pair = (other["seconds"], row["seconds"])
+            row[name] = round(pair[0] / pair[1] if "faster" in name else pair[1] / pair[0], 2)
+    return row
+
+
+def largest(
+    size: Size, sampler: Sampler, parts: Parts, device: torch.device, piece: int, flops: float, rate: float
+) -> dict[str, Any]:
+    """The largest batch whose one_vjp runs in one piece (by doubling, in two steps: memory does not depend on their number)."""
+    evaluate, batch = objective(sampler, parts, piece), 1
+    while 2 * batch <= size.most and _fits(sampler.with_steps(2), evaluate, 2 * batch):
+        batch *= 2
+    tidy()
+    whole = replace(sampler, room=Room())
+    noise = draw_noise(whole, batch)
+    row = measured(lambda: slope(whole, noise, evaluate, Mode.parse("one_vjp@0.5")), device, repeats=1)  # type: ignore[arg-type]
+    evaluations = size.steps + 2  # of the U-Net with guidance: all steps, and a backward pass that counts for two
+    row |= {"batch": batch, "seconds_per_image": round(row["seconds"] / batch, 4)}
+    if rate:
+        row["share_of_matrix_rate"] = round(evaluations * flops * batch / row["seconds"] / rate, 3)
+    with torch.no_grad():
+        alone = measured(lambda: whole.predict(noise.to(device), whole.steps[0]), device)["seconds"]
+    if rate:
+        row["unet_share_of_matrix_rate"] = round(flops * batch / alone / rate, 3)
+    return row
+
+
+def _fits(sampler: Sampler, evaluate: Callable[[Sequence[Tensor]], Found], batch: int) -> bool:
+    slope(sampler, draw_noise(sampler, batch), evaluate, Mode.parse("one_vjp@0.5"))  # type: ignore[arg-type]
+    return not sampler.room.sizes
+
+
+def before_and_after(report: Report, size: Size, parts: Parts, device: torch.device, flops: float, rate: float) -> None:
+    """One change after another, each kept for the next, on one image and on a few."""
+    from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+
+    def row(
+        family: Callable[[Any], StableDiffusion] = StableDiffusion, batches: Sequence[int] = (1, size.batch)
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for batch in batches:
+            sampler = make(size, parts, device, family)
+            noise, evaluate = draw_noise(sampler, batch), objective(sampler, parts)
+            latents = sampler.start(noise).latents
+            with torch.no_grad():
+                step = measured(lambda: sampler.predict(latents, sampler.steps[0]), device, repeats=5)["seconds"]  # noqa: B023
+            vjp = measured(lambda: slope(sampler, noise, evaluate, Mode.parse("one_vjp@0.5")), device)  # type: ignore[arg-type]  # noqa: B023
+            found[f"unet_ms_batch_{batch}"] = round(1000 * step, 2)
+            found[f"one_vjp_seconds_batch_{batch}"] = vjp["seconds"]
+            if rate:
+                found[f"unet_share_batch_{batch}"] = round(flops * batch / step / rate, 3)
+        return found
+
+    def unfused() -> dict[str, Any]:
+        parts.unet.set_attn_processor(AttnProcessor())
+        try:
+            return row(TwoCalls)
+        finally:
+            parts.unet.set_attn_processor(AttnProcessor2_0())
+
+    def channels_last() -> dict[str, Any]:
+        for network in (parts.unet, parts.vae):
+            network.to(memory_format=torch.channels_last)
+        return row()
+
+    def compiled(batch: int) -> dict[str, Any]:
+        family = partial(Compiled, graph=torch.compile(parts.unet, dynamic=False, **size.compiler))
+        sampler = make(size, parts, device, family)
+        spent = timed(lambda: sampler.with_steps(2).run(draw_noise(sampler, batch)), device)
+        return {"seconds_to_compile": spent} | row(family, (batch,))
+
+    report.add("attention unfused, guidance in two calls", unfused, needs=12)
+    report.add("+ fused attention", lambda: row(TwoCalls), needs=12)
+    report.add("+ guidance in one batch (the product)", row, needs=12)
+    report.add("+ channels-last", channels_last, needs=12)
+    for batch in (1, size.batch):
+        name = f"+ torch.compile of the passes without gradient, batch {batch}"
+        report.add(name, lambda batch=batch: compiled(batch), needs=70)
+
+
+def matrix_rate(size: Size, device: torch.device) -> dict[str, Any]:
+    """TFLOP/s of a large bfloat16 matrix product on random data."""
+    side = size.product
+    left, right = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    seconds = measured(lambda: left @ right, device, repeats=10)["seconds"]
+    return {"seconds": seconds, "side": side, "tflops": round(2 * side**3 / seconds / 1e12, 3)}
+
+
+def count(size: Size, parts: Parts, device: torch.device) -> dict[str, Any]:
+    """Operations of one guided evaluation (two branches) of one image, and parameters."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    sampler = make(size, parts, device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        sampler.predict(sampler.start(draw_noise(sampler, 1)).latents, sampler.steps[0])
+    millions = sum(weight.numel() for weight in parts.unet.parameters()) / 1e6
+    return {"tflop": counter.get_total_flops() / 1e12, "unet_million_parameters": round(millions, 1)}
+
+
+def draw_noise(sampler: Sampler, batch: int) -> Tensor:
+    """The same seeds each time."""
+    return torch.randn(batch, *sampler.noise_shape, generator=torch.Generator().manual_seed(0))
+
+
+def measured(work: Callable[[], Any], device: torch.device, repeats: int = 3) -> dict[str, Any]:
+    """Median seconds after one warm-up, all of them, and the peak of the device's memory."""
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    every = [timed(work, device) for _ in range(repeats)]
+    found: dict[str, Any] = {"seconds": round(statistics.median(every), 6), "all": every}
+    if device.type == "cuda":
+        found["peak_gib"] = round(torch.cuda.max_memory_allocated() / GIB, 2)
+    return found
+
+
+def timed(work: Callable[[], Any], device: torch.device) -> float:
+    """Seconds of one call, with the device's queue empty before and after."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    begun = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return round(time.perf_counter() - begun, 6)
+
+
+def tidy() -> None:
+    """Give back what the last row held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the numbers were measured on."""
+    import diffusers
+    import transformers
+
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    versions = {
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+    }
+    return {"card": card, **versions}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=200, help="rows that would not fit into this are skipped")
+    parser.add_argument("--out", default=str(Path(__file__).parent / "results"), help="folder of the two files")
+    parser.add_argument("--tiny", action="store_true", help="toy sizes on the CPU, to see that every row runs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

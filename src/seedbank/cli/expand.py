@@ -1,0 +1,61 @@
+"""``seedbank expand``: many images from one find."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
+from seedbank.cli.search import bars
+from seedbank.errors import RefusedError
+
+if TYPE_CHECKING:
+    from seedbank.expansion import ExpansionRecord
+
+
+def expand(
+    seed: Annotated[str, typer.Argument(help="Digest of an accepted candidate's seed, or its first digits.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many images are wanted.")] = 50,
+    json: JsonFlag = False,
+) -> None:
+    """Make many accepted, pairwise distinct images from the SEED of one accepted candidate.
+
+    Seeds around it, as far away as the guard allows, and mixes of those. Asked again, it shows what it found.
+
+    Example: seedbank expand 3f9a1c04be77 -n 50
+    """
+    from seedbank.expansion import expand_seed
+
+    bank = open_bank()
+    with bars() as report:
+        record = expand_seed(bank, seed, count, progress=report)
+    if json:
+        print_json(record.model_dump(mode="json"))
+    else:
+        _print(record, bank.store.url)
+    if len(record.images) < count:
+        raise RefusedError(
+            f"{len(record.images)} of {count} images of {record.concept!r} were accepted before the budget was spent; "
+            "ask for fewer, or expand another seed"
+        )
+
+
+def _print(record: ExpansionRecord, store: str) -> None:
+    rows = [
+        (kind, tally.drawn, tally.accepted, tally.alike, tally.undone)
+        for kind, tally in record.tried.items()
+        if tally.drawn
+    ]
+    out = console()
+    title = f"{record.concept}: {len(record.images)} images from seed {record.find[:12]}"
+    out.print(
+        table(title, ("kind of seed", "drawn", "accepted by the guard", "too alike", "not when drawn alone"), rows)
+    )
+    least, mean, _ = record.distances
+    out.print(
+        f"neighbours at cosine {record.cosine:g}; {record.acceptance:.0%} of seeds accepted; worth {record.vendi:.1f} different images "
+        f"(Vendi score); distance between two: mean {mean:.3f}, least {least:.3f} (asked {record.apart:.3f}); "
+        f"{record.plain_samples_each:.1f} plain samples an image"
+    )
+    out.print(f"in {store} under {record.folder}/images")

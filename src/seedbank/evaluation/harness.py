@@ -1,0 +1,336 @@
+"""One harness for all methods: the same problems, the same starts, the same budget, and a judge that none of them knows.
+
+A :class:`Method` is given a :class:`Problem`, some plain seeds to start from and a :class:`Budget` of network evaluations, of seconds, or
+of both, and gives one picture for each start. The auditor then says which of them are right; it has no say in anything before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seedbank.errors import UsageError
+from seedbank.evaluation.auditor import Pixels, Success, label_of, success
+from seedbank.evaluation.memory import PeakMemory
+from seedbank.selection import sphere
+from seedbank.selection.draws import plain_seed
+from seedbank.selection.engines.base import stacked
+from seedbank.selection.guard import Embed, Guard, make_guard
+from seedbank.selection.objective import LowFrequency, Objective, Semantic
+from seedbank.selection.sampler import Sampler, from_pixels, make_sampler, to_pixels
+from seedbank.selection.targets import Encoder, Targets, make_targets, through_codec
+from seedbank.vendi import effective_number
+
+if TYPE_CHECKING:
+    from seedbank.models import Auditor
+    from seedbank.seeds import Seed
+    from seedbank.trials import SamplerConfig
+
+
+def our_objective(problem: Problem) -> Objective:
+    """The soft-nearest semantic loss with a weak coarse appearance."""
+    targets = problem.targets
+    terms = (Semantic(targets), LowFrequency(targets))
+    return Objective(terms, problem.sampler.family.decode, problem.encoder)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One concept to be drawn by one pipeline, and what all methods are given for it.
+
+    Attributes:
+        concept: its name, which the auditor must know.
+        prompt: what the pipeline is asked for.
+        references: photos, ``[K, 3, H, W]`` in 0..1.
+        training_images: how often the model saw the concept; for the report.
+        pipeline: the model.
+        config: how it is sampled.
+        encoder: whose gradient may be followed.
+        embed: the guard's embedding.
+        make_objective: what methods that do not bring their own minimise.
+    """
+
+    concept: str
+    prompt: str
+    references: Tensor
+    training_images: int
+    pipeline: Any
+    config: SamplerConfig
+    encoder: Encoder
+    embed: Embed
+    make_objective: Callable[[Problem], Objective] = our_objective
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """Noise to images."""
+        return make_sampler(self.pipeline, self.prompt, self.config)
+
+    @cached_property
+    def photos(self) -> Tensor:
+        """The references where the networks are."""
+        return self.references.to(self.sampler.family.device)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """The references in the objective's spaces."""
+        return make_targets(self.photos, self.encoder, self.sampler.family)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What is minimised."""
+        return self.make_objective(self)
+
+    @cached_property
+    def guard(self) -> Guard:
+        """What accepts."""
+        return make_guard(self.photos, self.embed, seen=through_codec(self.photos, self.sampler.family))
+
+    def tuned(self, pipeline: Any, prompt: str) -> Problem:
+        """The same problem for another pipeline and prompt."""
+        return replace(self, pipeline=pipeline, prompt=prompt)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a method may spend on all starts together, the final drawing included. None is without limit."""
+
+    label: str = "unlimited"
+    network_evaluations: int | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class Meter:
+    """Counts what a method spends and says whether more is allowed."""
+
+    budget: Budget
+    reserve: int = 0
+    """Network evaluations kept back for the final drawing."""
+    spent: int = 0
+    _start: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Since the method began."""
+        return time.perf_counter() - self._start
+
+    @property
+    def left(self) -> int:
+        """Network evaluations that may still be spent before the final drawing; very many without a limit."""
+        limit = self.budget.network_evaluations
+        return 2**62 if limit is None else limit - self.reserve - self.spent
+
+    def spend(self, network_evaluations: int) -> None:
+        """Note what was spent."""
+        self.spent += network_evaluations
+
+    def affords(self, network_evaluations: int, share: float = 1.0) -> bool:
+        """Whether so many more evaluations fit, and by the speed so far, the time for them and for the final drawing.
+
+        ``share`` of the seconds may be gone afterwards.
+        """
+        if network_evaluations > self.left:
+            return False
+        if self.budget.seconds is None:
+            return True
+        each = self.seconds / self.spent if self.spent else 0.0
+        return self.seconds + each * network_evaluations <= share * (self.budget.seconds - each * self.reserve)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method made: one picture for each start, each drawn alone and judged.
+
+    Attributes:
+        images: ``[H, W, 3]`` each.
+        accepted: by guard and copy guard.
+        objective: of the final pictures, ``Problem.objective`` for every method.
+        copies: which are too like a reference.
+        norm_z: standard deviations of each seed's norm from a Gaussian's.
+        whiteness: largest whiteness score of each seed.
+        network_evaluations: spent, the final drawing included.
+        seconds: spent, the final drawing included.
+        trace: (network evaluations, best objective so far averaged over starts), as the method went.
+    """
+
+    images: tuple[Pixels, ...]
+    accepted: tuple[bool, ...]
+    objective: tuple[float, ...]
+    copies: tuple[bool, ...]
+    norm_z: tuple[float, ...]
+    whiteness: tuple[float, ...]
+    network_evaluations: int
+    seconds: float
+    trace: tuple[tuple[int, float], ...] = ()
+
+
+class Method(Protocol):
+    """A way to get pictures of a concept."""
+
+    @property
+    def name(self) -> str:
+        """As it stands in tables."""
+
+    def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
+        """One picture for each start, within the budget. Deterministic unless the budget is of seconds."""
+
+
+@torch.no_grad()
+def finish(
+    problem: Problem,
+    seeds: Sequence[Seed],
+    meter: Meter,
+    trace: Sequence[tuple[int, float]] = (),
+    *,
+    asked: Problem | None = None,
+) -> Outcome:
+    """Draw seeds alone and judge the pictures, the last thing every method does.
+
+    ``asked`` is the problem as it was given, where ``problem`` has a tuned pipeline: its guard and objective judge.
+    """
+    judged, sampler = asked or problem, problem.sampler
+    latents = [sampler.finish(torch.from_numpy(seed.latents.copy())) for seed in seeds]
+    objective = [float(judged.objective.score(final).objective) for final in latents]
+    pixels = [to_pixels(sampler.family.decode(final))[0] for final in latents]
+    images = from_pixels(np.stack(pixels)).to(sampler.family.device)
+    guard, noise = judged.guard, stacked(seeds)
+    copies = guard.copy_score(images) >= guard.copy_limit
+    accepted = (guard.similarity(images) >= guard.threshold) & ~copies
+    meter.spend(sampler.cost(len(seeds)))
+    return Outcome(
+        images=tuple(pixels),
+        accepted=tuple(accepted.tolist()),
+        objective=tuple(objective),
+        copies=tuple(copies.tolist()),
+        norm_z=tuple(sphere.norm_score(noise).tolist()),
+        whiteness=tuple(sphere.whiteness(noise).tolist()),
+        network_evaluations=meter.spent,
+        seconds=meter.seconds,
+        trace=tuple(trace),
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one concept, once: what the auditor and the counters say. Tuples have one entry for each start."""
+
+    method: str
+    budget: str
+    concept: str
+    training_images: int
+    repeat: int
+    right: tuple[bool, ...]
+    """By the auditor."""
+    confidence: tuple[float, ...]
+    """The auditor's probability of the concept."""
+    accepted: tuple[bool, ...]
+    objective: tuple[float, ...]
+    vendi: float
+    """Effective number of different pictures under the guard's embedding."""
+    copy_rate: float
+    norm_z: float
+    """Mean absolute value."""
+    whiteness: float
+    """Mean of the seeds' largest scores."""
+    network_evaluations: int
+    seconds: float
+    peak_mib: float | None
+    trace: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def success(self) -> Success:
+        """Of all pictures."""
+        return success(np.array(self.right, bool))
+
+    @property
+    def accepted_success(self) -> Success:
+        """Of the accepted pictures."""
+        return success(np.array(self.right, bool)[np.array(self.accepted, bool)])
+
+
+def run_benchmark(
+    methods: Iterable[Method],
+    problems: Sequence[Problem],
+    auditor: Auditor,
+    *,
+    budgets: Callable[[Problem], Sequence[Budget]],
+    starts: int = 16,
+    repeats: int = 3,
+    root: str = "0",
+    observe: Callable[[Row], None] = lambda _row: None,
+) -> list[Row]:
+    """Every method on every problem, with each budget, ``repeats`` times from ``starts`` other plain seeds.
+
+    Args:
+        methods: in the order of the table.
+        problems: the concepts.
+        auditor: judges, and does nothing else.
+        budgets: what may be spent on a problem.
+        starts: plain seeds of one run.
+        repeats: runs, each from starts of its own; all methods get the same ones.
+        root: what the starts derive from.
+        observe: told each row when it is had.
+
+    Raises:
+        UsageError: the auditor does not know a concept.
+    """
+    for problem in problems:
+        _label(auditor, problem)
+    rows = []
+    for method in methods:
+        for problem in problems:
+            for budget in budgets(problem):
+                for repeat in range(repeats):
+                    shape = problem.sampler.noise_shape
+                    seeds = [plain_seed(f"{root}/{repeat}", index, shape) for index in range(starts)]
+                    rows.append(measure(method, problem, auditor, seeds, budget, repeat))
+                    observe(rows[-1])
+    return rows
+
+
+def measure(
+    method: Method, problem: Problem, auditor: Auditor, starts: Sequence[Seed], budget: Budget, repeat: int = 0
+) -> Row:
+    """Run one method once and let the auditor judge."""
+    label = _label(auditor, problem)
+    _ = problem.guard, problem.objective  # made outside the method's time: all methods are given them
+    with PeakMemory(problem.sampler.family.device) as memory:
+        outcome = method.run(problem, starts, budget)
+    images = from_pixels(np.stack(outcome.images))
+    with torch.no_grad():
+        logits = auditor(images)
+        embeddings = problem.guard.embed(images.to(problem.sampler.family.device)).cpu().double()
+    return Row(
+        method=method.name,
+        budget=budget.label,
+        concept=problem.concept,
+        training_images=problem.training_images,
+        repeat=repeat,
+        right=tuple(logits.argmax(1).eq(label).tolist()),
+        confidence=tuple(logits.softmax(1)[:, label].tolist()),
+        accepted=outcome.accepted,
+        objective=outcome.objective,
+        vendi=effective_number((embeddings @ embeddings.T).numpy()),
+        copy_rate=float(np.mean(outcome.copies)),
+        norm_z=float(np.abs(outcome.norm_z).mean()),
+        whiteness=float(np.mean(outcome.whiteness)),
+        network_evaluations=outcome.network_evaluations,
+        seconds=outcome.seconds,
+        peak_mib=memory.mib,
+        trace=outcome.trace,
+    )
+
+
+def _label(auditor: Auditor, problem: Problem) -> int:
+    label = label_of(auditor, problem.concept)
+    if label is None:
+        known = ", ".join(auditor.labels)
+        raise UsageError(f"expected a concept that the auditor knows, got {problem.concept!r}; it knows {known}")
+    return label

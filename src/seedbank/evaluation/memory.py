@@ -1,0 +1,51 @@
+"""The most memory that a piece of work held."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+
+class PeakMemory:
+    """Measures between entering and leaving: the accelerator's allocations, or on a CPU the process's growth.
+
+    ``mib`` is None where the system does not say (a CPU without Linux's ``/proc``).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.mib: float | None = None
+        self._cuda = device if device.type == "cuda" else None
+        self._before = 0.0
+
+    def __enter__(self) -> PeakMemory:
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats(self._cuda)
+        else:
+            self._before = _reset_and_read()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._cuda:
+            self.mib = torch.cuda.max_memory_allocated(self._cuda) / 2**20
+        elif self._before:
+            self.mib = max(_status("VmHWM") - self._before, 0.0)
+
+
+def _reset_and_read() -> float:
+    """Start the process's high-water mark again at what it holds now; that in MiB, or 0 where it cannot be had."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return _status("VmRSS")
+    except OSError:
+        return 0.0
+
+
+def _status(name: str) -> float:
+    """A line of ``/proc/self/status`` in MiB."""
+    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0

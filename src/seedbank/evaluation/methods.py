@@ -1,0 +1,350 @@
+"""The methods of the benchmark that are not recipes of :mod:`seedbank.selection`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from seedbank.evaluation.finetuning import LORA, TEXTUAL_INVERSION, FineTuned, Training, lora, textual_inversion
+from seedbank.evaluation.harness import Budget, Meter, Method, Outcome, Problem, finish
+from seedbank.seeds import Lineage, Seed
+from seedbank.selection import updates
+from seedbank.selection.baselines import Baseline, Doodl, Nesterov, SphericalCentroid, first_memory, move, risen
+from seedbank.selection.draws import plain_seed, to_numpy
+from seedbank.selection.engines import BayesianMixes, Engine, EvolvedMixes, RestartedNeighbours
+from seedbank.selection.engines.base import stacked
+from seedbank.selection.gradients import Mode, slope
+from seedbank.selection.objective import Objective, PaperAppearance, PaperSemantic
+from seedbank.selection.recipes import AdamW
+from seedbank.selection.runners import climb_without_gradients
+from seedbank.selection.targets import make_paper_targets
+from seedbank.selection.updates import Memory
+
+DEAREST = 4
+"""A gradient costs at most so many drawings: one, and through all of it recomputation and a backward pass counted twice."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The starts as they are."""
+
+    name: str = "plain"
+
+    def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
+        """Draw them."""
+        return finish(problem, starts, Meter(budget))
+
+
+@dataclass(frozen=True)
+class BestOfN:
+    """For each start as many more plain seeds as the budget allows, and the best by the objective.
+
+    ``most`` ends it where there is no budget: plain seeds for each start, the start included.
+    """
+
+    most: int = 64
+    name: str = "best_of_n"
+
+    def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
+        """All starts in one batch, round by round."""
+        sampler = problem.sampler
+        round_cost = sampler.cost(len(starts))
+        meter = Meter(budget, reserve=round_cost)
+        best, lowest = list(starts), [float("inf")] * len(starts)
+        trace: list[tuple[int, float]] = []
+        for number in range(self.most):
+            if not meter.affords(round_cost):
+                break
+            drawn = list(starts) if number == 0 else [_another(start, number) for start in starts]
+            scores = _score(problem, stacked(drawn))
+            meter.spend(round_cost)
+            for place, score in enumerate(scores):
+                if score < lowest[place]:
+                    best[place], lowest[place] = drawn[place], score
+            trace.append((meter.spent, sum(lowest) / len(lowest)))
+        return finish(problem, best, meter, trace)
+
+
+MakeEngine = Callable[[Sequence[Seed], Sequence[float], str], Engine]
+"""From elites, best first, their scores and a root."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """For each start a small pool of plain seeds, of whose best an engine makes more.
+
+    Attributes:
+        name: as it stands in tables.
+        engine: what searches.
+        pool: plain seeds of each start, the start included.
+        elites: the best of them, which the engine is given.
+        most: plain samples for each start where there is no budget.
+    """
+
+    name: str
+    engine: MakeEngine
+    pool: int = 16
+    elites: int = 8
+    most: int = 64
+
+    def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
+        """One start after the other, each with its share of the budget."""
+        meter = Meter(budget, reserve=problem.sampler.cost(len(starts)))
+        found: list[Seed] = []
+        trace: list[tuple[int, float]] = []
+        lowest: list[float] = []
+        for place, start in enumerate(starts):
+            seed, score = self._climb(problem, start, meter, place, len(starts))
+            found.append(seed)
+            lowest.append(score)
+            trace.append((meter.spent, sum(lowest) / len(lowest)))
+        return finish(problem, found, meter, trace)
+
+    def _climb(self, problem: Problem, start: Seed, meter: Meter, place: int, places: int) -> tuple[Seed, float]:
+        sampler, share = problem.sampler, (place + 1) / places
+        allowance = min(meter.left // (places - place), sampler.cost(self.most))
+        size = min(self.pool, allowance // sampler.cost(1))
+        if size < 2 or not meter.affords(sampler.cost(size), share):
+            return start, float("inf")
+        pool = [start, *(_another(start, number) for number in range(1, size))]
+        scores = _score(problem, stacked(pool))
+        meter.spend(sampler.cost(size))
+        ranked = sorted(zip(scores, range(size), strict=True))[: self.elites]
+        elites, known = [pool[index] for _, index in ranked], [score for score, _ in ranked]
+        return self._search(problem, elites, known, start, allowance - sampler.cost(size), meter, share)
+
+    def _search(
+        self,
+        problem: Problem,
+        elites: Sequence[Seed],
+        known: Sequence[float],
+        start: Seed,
+        allowance: int,
+        meter: Meter,
+        share: float,
+    ) -> tuple[Seed, float]:
+        before = meter.spent
+
+        def affords(cost: int) -> bool:
+            return meter.affords(cost, share)
+
+        climbed = climb_without_gradients(
+            self.engine(elites, known, start.digest),
+            problem.sampler,
+            lambda latents: problem.objective.score(latents).objective,
+            allowance,
+            observe=lambda trace: meter.spend(before + trace[-1].network_evaluations - meter.spent),
+            affords=affords,
+        )
+        if climbed.best and climbed.scores[0] < known[0]:
+            return climbed.best[0], climbed.scores[0]
+        return elites[0], known[0]
+
+
+BAYES = Search("bo", lambda elites, known, root: BayesianMixes(elites, root, known=known))
+CMA = Search("cma", lambda elites, _known, root: EvolvedMixes(elites, root))
+ZERO_ORDER = Search(
+    "zero_order",
+    lambda elites, _known, root: RestartedNeighbours(elites, root, _shape(elites[0])),
+    pool=4,
+    elites=4,
+)
+
+
+@dataclass(frozen=True)
+class GradientBaseline:
+    """Another method's update rule on all starts at once.
+
+    Attributes:
+        name: as it stands in tables.
+        update: the rule.
+        objective: what is minimised.
+        iterations: gradient steps at most.
+        gradient: a mode of :mod:`seedbank.selection.gradients`.
+        keep: ``best`` by the objective, or the ``last`` iterate.
+        rises: a start ends when its objective rose more than so many times in a row, and the iterate before that is kept
+            (:func:`~seedbank.selection.baselines.risen`); 0 for never.
+    """
+
+    name: str
+    update: Baseline | AdamW
+    objective: Callable[[Problem], Objective]
+    iterations: int = 50
+    gradient: str = "full"
+    keep: Literal["best", "last"] = "best"
+    rises: int = 0
+
+    def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
+        """Step until the iterations or the budget are spent, or every start has ended."""
+        meter = Meter(budget, reserve=problem.sampler.cost(len(starts)))
+        climb = _Climb(self, problem, stacked(starts).to(problem.sampler.family.device))
+        trace: list[tuple[int, float]] = []
+        for iteration in range(self.iterations):
+            if not climb.active or not meter.affords(climb.cost):
+                break
+            meter.spend(climb.step(iteration))
+            trace.append((meter.spent, climb.mean_lowest))
+        seeds = [self._seed(start, noise) for start, noise in zip(starts, climb.kept(), strict=True)]
+        return finish(problem, seeds, meter, trace)
+
+    def first_memory(self, noise: Tensor) -> Memory:
+        """What the update remembers before its first step."""
+        return updates.first_memory(self.update, noise) if isinstance(self.update, AdamW) else first_memory(noise)
+
+    def move(
+        self, noise: Tensor, start: Tensor, gradient: Tensor, memory: Memory, iteration: int
+    ) -> tuple[Tensor, Memory]:
+        """One step."""
+        if isinstance(self.update, AdamW):
+            return updates.move(self.update, noise, start, gradient, memory, iteration, self.iterations)
+        return move(self.update, noise, start, gradient, memory, iteration, self.iterations)
+
+    def _seed(self, start: Seed, noise: Tensor) -> Seed:
+        lineage = Lineage(kind="optimised", parents=(start.digest,), note=self.name)
+        return Seed(to_numpy(noise), lineage)
+
+
+class _Climb:
+    """All starts of a gradient baseline on their way; those that ended are neither moved nor paid for."""
+
+    def __init__(self, method: GradientBaseline, problem: Problem, start: Tensor) -> None:
+        self.method, self.sampler, self.start = method, problem.sampler, start
+        self.objective, self.mode = method.objective(problem), Mode.parse(method.gradient)
+        self.noise, self.memory = start.clone(), method.first_memory(start)
+        self.seen: list[list[tuple[float, Tensor]]] = [[] for _ in start]
+        self.active = list(range(len(start)))
+        self._each = DEAREST * self.sampler.cost(1)
+
+    @property
+    def cost(self) -> int:
+        """Of the coming step."""
+        return self._each * len(self.active)
+
+    @property
+    def mean_lowest(self) -> float:
+        """The lowest objective so far, averaged over the starts."""
+        return sum(min(score for score, _ in way) for way in self.seen) / len(self.seen)
+
+    def step(self, iteration: int) -> int:
+        """Evaluate the active starts and move those that go on; the cost."""
+        rows = self.active
+        found = slope(self.sampler, self.noise[rows], self.objective.evaluate, self.mode, trail=self.objective.trail)
+        for place, score in zip(rows, found.evaluation.objective.tolist(), strict=True):
+            self.seen[place].append((score, self.noise[place].cpu().clone()))
+        going = [row for row, place in enumerate(rows) if self._ended(place) is None]
+        self._each = found.network_evaluations // len(rows)
+        self.active = [rows[row] for row in going]
+        if going:
+            self._move(found.gradient[going], iteration)
+        return found.network_evaluations
+
+    def kept(self) -> list[Tensor]:
+        """The iterate to keep of each start."""
+        return [self._kept(place) for place in range(len(self.seen))]
+
+    def _move(self, gradient: Tensor, iteration: int) -> None:
+        rows = self.active
+        memory = {name: values[rows] for name, values in self.memory.items()}
+        moved, memory = self.method.move(self.noise[rows], self.start[rows], gradient, memory, iteration)
+        self.noise[rows] = moved
+        for name, values in memory.items():
+            self.memory[name][rows] = values
+
+    def _ended(self, place: int) -> int | None:
+        """The iterate to keep where the objective kept rising."""
+        return risen([score for score, _ in self.seen[place]], self.method.rises) if self.method.rises else None
+
+    def _kept(self, place: int) -> Tensor:
+        ended, way = self._ended(place), self.seen[place]
+        if ended is not None:
+            return way[ended][1]
+        if self.method.keep == "last" or not way:
+            return self.noise[place]
+        return min(way, key=lambda iterate: iterate[0])[1]
+
+
+def _doodl_objective(problem: Problem) -> Objective:
+    term = SphericalCentroid(problem.targets)
+    return Objective((term,), problem.sampler.family.decode, problem.encoder, balanced=False)
+
+
+def _paper_objective(problem: Problem) -> Objective:
+    """SeedSelect's released losses, over the last three latents."""
+    targets = make_paper_targets(problem.photos, problem.encoder, problem.sampler.family)
+    terms = (PaperSemantic(targets), PaperAppearance(targets))
+    return Objective(terms, problem.sampler.family.decode, problem.encoder, trail=3, balanced=False)
+
+
+RENO = GradientBaseline("reno", Nesterov(), lambda problem: problem.objective)
+DOODL = GradientBaseline("doodl", Doodl(), _doodl_objective, keep="last")
+SEEDSELECT_STOP = GradientBaseline("seedselect_v1_stop", AdamW(), _paper_objective, iterations=30, keep="last", rises=3)
+
+
+class Tune(Protocol):
+    """Makes a tuned copy of a pipeline."""
+
+    def __call__(
+        self, pipeline: object, prompt: str, references: Tensor, training: Training, *, affords: Callable[[int], bool]
+    ) -> FineTuned:
+        """See :mod:`seedbank.evaluation.finetuning`."""
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """Train a copy on the references with what the budget leaves, then draw the starts with it."""
+
+    name: str
+    tune: Tune
+    training: Training = field(default_factory=lambda: LORA)
+
+    def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
+        """Training is paid once for all starts."""
+        meter = Meter(budget, reserve=problem.sampler.cost(len(starts)))
+
+        def affords(cost: int) -> bool:
+            if not meter.affords(cost):
+                return False
+            meter.spend(cost)
+            return True
+
+        made = self.tune(problem.pipeline, problem.prompt, problem.photos, self.training, affords=affords)
+        return finish(problem.tuned(made.pipeline, made.prompt), starts, meter, asked=problem)
+
+
+BY_NAME: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Plain(),
+        BestOfN(),
+        ZERO_ORDER,
+        BAYES,
+        CMA,
+        RENO,
+        DOODL,
+        SEEDSELECT_STOP,
+        FineTuning("textual_inversion", textual_inversion, TEXTUAL_INVERSION),
+        FineTuning("lora", lora, LORA),
+    )
+}
+"""All methods here, with the settings their papers give."""
+
+
+def _another(start: Seed, number: int) -> Seed:
+    """A further plain seed of a start's own, for ``number`` from 1."""
+    return plain_seed(start.digest, number, _shape(start))
+
+
+def _shape(seed: Seed) -> tuple[int, int, int]:
+    channels, height, width = seed.latents.shape
+    return channels, height, width
+
+
+@torch.no_grad()
+def _score(problem: Problem, noise: Tensor) -> list[float]:
+    latents = problem.sampler.run(noise.to(problem.sampler.family.device))
+    scores: list[float] = problem.objective.score(latents).objective.tolist()
+    return scores

@@ -1,0 +1,316 @@
+"""The expansion stage: many images from one find, kept in the store.
+
+An expansion's key is the digest of everything that decides its outcome, so asking again finds it. Its folder holds::
+
+    expansions/<concept>/<key>/
+      expansion.json                      the record, written last: when it is there, everything is
+      images/<sha256>.png                 the accepted pictures
+      seeds/<digest>.safetensors          their seeds, and the one they come from
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from seedbank.errors import RefusedError, UsageError, VerificationError
+from seedbank.records import Record, canonical_json, sha256
+from seedbank.references.reference import DIGEST
+from seedbank.search import code_version, load_trial, pixel_digest, png, reference_images
+from seedbank.trials import Candidate, ModelCard, SamplerConfig, Trial
+
+if TYPE_CHECKING:
+    from seedbank.bank import Bank
+    from seedbank.seeds import Seed
+    from seedbank.selection.expand import Expansion, Offspring
+    from seedbank.selection.guard import Guard
+    from seedbank.selection.sampler import Sampler
+
+PREFIX = 6
+"""Hex digits of a seed's digest that are enough to name it."""
+
+
+class Expanded(Record):
+    """One accepted picture. Lower is nearer for ``apart``; higher is better for ``guard``."""
+
+    seed: str = Field(pattern=DIGEST)
+    image: str = Field(pattern=DIGEST)
+    """SHA-256 of the PNG file."""
+    pixels: str = Field(pattern=DIGEST)
+    """SHA-256 of ``HxWx3`` and the raw RGB bytes: what a replay compares."""
+    guard: float
+    copy_score: float
+    apart: float
+    """Distance to the nearest picture accepted before it, under the guard; 2 for the first."""
+    cosine: float
+    """To its nearest parent."""
+    norm_z: float
+    whiteness: float
+
+
+class Tally(Record):
+    """How the tries of one kind of seed ended."""
+
+    drawn: int
+    accepted: int
+    alike: int
+    undone: int
+
+
+class ExpansionRecord(Record):
+    """Many images from one accepted candidate of a trial."""
+
+    key: str = Field(pattern=DIGEST)
+    """Digest of everything that went in: trial, seed, count, plan, code."""
+    concept: str
+    trial: str = Field(pattern=DIGEST)
+    """Key of the trial that found the seed."""
+    find: str = Field(pattern=DIGEST)
+    """The seed that was expanded."""
+    asked: int
+    """How many images were wanted."""
+    prompt: str
+    model: ModelCard
+    guard: ModelCard
+    sampler: SamplerConfig
+    code_version: str
+    images: tuple[Expanded, ...]
+    cosine: float
+    """Between neighbours and the find, as it was found out."""
+    probed: dict[str, float]
+    """Share the guard accepted, by cosine."""
+    apart: float
+    """Least distance between two pictures that was asked for."""
+    bar: float
+    """Nearness to the references under the guard that was asked for: at least the guard's threshold."""
+    acceptance: float
+    """Share of all seeds drawn that the guard accepted."""
+    tried: dict[str, Tally]
+    vendi: float
+    """Effective number of different pictures."""
+    distances: tuple[float, float, float]
+    """Least, mean and largest distance between two pictures."""
+    network_evaluations: int
+    plain_samples_each: float
+    """What one accepted image cost, in plain samples; 0 where none was accepted."""
+
+    @property
+    def folder(self) -> str:
+        """Key prefix of everything this expansion stored."""
+        return expansion_folder(self.concept, self.key)
+
+
+def expansion_folder(concept: str, key: str) -> str:
+    """Key prefix of an expansion."""
+    return f"expansions/{concept}/{key}"
+
+
+def expand_seed(
+    bank: Bank,
+    digest: str,
+    count: int,
+    *,
+    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
+) -> ExpansionRecord:
+    """``count`` accepted, pairwise distinct images from the seed with this ``digest`` (or a prefix), or the expansion that already did.
+
+    Args:
+        bank: where everything is kept.
+        digest: of the seed of an accepted candidate of a finished trial.
+        count: how many images are wanted; the record may hold fewer.
+        progress: told the stage (``load``, ``expand``), images accepted, and images wanted.
+
+    Raises:
+        UsageError: no such seed, or several.
+        RefusedError: the guard did not accept that candidate.
+        VerificationError: the models or photos are no longer those of the trial.
+    """
+    trial, candidate = find_candidate(bank, digest)
+    key = _key(trial, candidate, count)
+    folder = expansion_folder(trial.concept, key)
+    if not bank.store.exists(f"{folder}/expansion.json"):
+        progress("load", 0, 1)
+        sampler, guard = _parts(bank, trial)
+        progress("load", 1, 1)
+        _store(bank, trial, candidate, key, count, _expand(bank, trial, candidate, count, sampler, guard, progress))
+    return load_expansion(bank, trial.concept, key)
+
+
+def load_expansion(bank: Bank, concept: str, key: str) -> ExpansionRecord:
+    """The expansion of ``concept`` with ``key``.
+
+    Raises:
+        UsageError: there is none.
+        VerificationError: what is stored is not that expansion.
+    """
+    try:
+        record = ExpansionRecord.from_bytes(bank.store.get(f"{expansion_folder(concept, key)}/expansion.json"))
+    except KeyError:
+        raise UsageError(f"no expansion {key} of {concept!r} in {bank.store.url}; run `seedbank expand SEED`") from None
+    if (record.concept, record.key) != (concept, key):
+        raise VerificationError(
+            f"expected expansion {key} of {concept!r}, got {record.key} of {record.concept!r}; it was moved"
+        )
+    return record
+
+
+def find_candidate(bank: Bank, digest: str) -> tuple[Trial, Candidate]:
+    """The accepted candidate whose seed has this digest or prefix, and its trial: the newest one where a seed is in several.
+
+    Raises:
+        UsageError: fewer than :data:`PREFIX` digits, no such seed, or seeds of several candidates.
+        RefusedError: the guard did not accept it.
+    """
+    if len(digest) < PREFIX:
+        raise UsageError(
+            f"expected at least {PREFIX} digits of a seed's digest, got {digest!r}; `seedbank optimise` lists them"
+        )
+    found: dict[str, tuple[Trial, Candidate]] = {}
+    for entry in bank.ledger.entries(event="trial.finished"):
+        trial = load_trial(bank, entry.concept, str(entry.data["key"]))
+        for candidate in trial.candidates:
+            if candidate.seed.startswith(digest):
+                found[candidate.seed] = trial, candidate
+    if len(found) > 1:
+        raise UsageError(f"{digest!r} names {len(found)} seeds: {', '.join(sorted(found))}; give more digits")
+    if not found:
+        raise UsageError(f"no candidate of a finished trial has the seed {digest!r}; `seedbank optimise` lists them")
+    trial, candidate = next(iter(found.values()))
+    if not candidate.accepted:
+        raise RefusedError(
+            f"the guard did not accept the candidate of seed {candidate.seed[:12]} ({candidate.verdict}); expand an accepted one"
+        )
+    return trial, candidate
+
+
+def _key(trial: Trial, candidate: Candidate, count: int) -> str:
+    from seedbank.selection.expand import Plan
+
+    return sha256(
+        canonical_json(
+            {
+                "expansion": 1,
+                "trial": trial.digest,
+                "seed": candidate.seed,
+                "count": count,
+                "plan": Plan().digest,
+                "code": code_version(),
+            }
+        )
+    )
+
+
+def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Guard]:
+    """The sampler and the guard of the trial, made exactly as the search made them."""
+    from seedbank.models import load_guard, load_pipeline
+    from seedbank.references.reference import ReferenceSet
+    from seedbank.selection.guard import make_guard
+    from seedbank.selection.sampler import make_sampler
+    from seedbank.selection.targets import stack_images, through_codec
+
+    model, embed = load_pipeline(trial.model.source), load_guard(trial.guard.source)
+    for name, card, wanted in (("model", model.card, trial.model), ("guard", embed.card, trial.guard)):
+        if card.content != wanted.content:
+            raise VerificationError(
+                f"expected the {name} {wanted.name} {wanted.content[:12]} of trial {trial.key[:12]}, got {card.content[:12]}; "
+                "search again with the new one"
+            )
+    references = ReferenceSet.from_bytes(bank.store.get(f"reference-sets/{trial.reference_set}.json"))
+    sampler = make_sampler(model.pipeline, trial.prompt, trial.sampler)
+    photos = stack_images(reference_images(bank, references), trial.sampler.height, trial.sampler.width)
+    photos = photos.to(sampler.family.device)
+    slack = float(trial.recipe.get("guard_slack", 3.0))
+    return sampler, make_guard(photos, embed, seen=through_codec(photos, sampler.family), slack=slack)
+
+
+def _expand(
+    bank: Bank,
+    trial: Trial,
+    candidate: Candidate,
+    count: int,
+    sampler: Sampler,
+    guard: Guard,
+    progress: Callable[[str, int, int], None],
+) -> Expansion:
+    from seedbank.selection.expand import expand
+
+    find = _seed(bank, trial, candidate.seed)
+    return expand(
+        sampler, guard, [find], count, root=candidate.seed, observe=lambda done, total: progress("expand", done, total)
+    )
+
+
+def _seed(bank: Bank, trial: Trial, digest: str) -> Seed:
+    from seedbank.seeds import Seed
+
+    seed = Seed.from_safetensors(bank.store.get(f"{trial.folder}/seeds/{digest}.safetensors"))
+    if seed.digest != digest:
+        raise VerificationError(f"expected seed {digest}, got {seed.digest}; the stored object was changed")
+    return seed
+
+
+def _store(bank: Bank, trial: Trial, candidate: Candidate, key: str, count: int, expansion: Expansion) -> None:
+    """Write blobs first, then the record that names them, then the ledger."""
+    folder = expansion_folder(trial.concept, key)
+    find = _seed(bank, trial, candidate.seed)
+    bank.store.put(f"{folder}/seeds/{find.digest}.safetensors", find.to_safetensors())
+    images = tuple(_keep(bank, folder, child) for child in expansion.offspring)
+    record = ExpansionRecord(
+        key=key,
+        concept=trial.concept,
+        trial=trial.key,
+        find=candidate.seed,
+        asked=count,
+        prompt=trial.prompt,
+        model=trial.model,
+        guard=trial.guard,
+        sampler=trial.sampler,
+        code_version=code_version(),
+        images=images,
+        cosine=expansion.cosine,
+        probed={f"{cosine:g}": share for cosine, share in expansion.probed.items()},
+        apart=expansion.apart,
+        bar=expansion.bar,
+        acceptance=expansion.rate,
+        tried={
+            kind: Tally(drawn=tried.drawn, accepted=tried.accepted, alike=tried.alike, undone=tried.undone)
+            for kind, tried in expansion.tried.items()
+        },
+        vendi=expansion.vendi,
+        distances=expansion.distances,
+        network_evaluations=expansion.network_evaluations,
+        plain_samples_each=expansion.plain_samples_each if images else 0.0,
+    )
+    bank.store.put_new(f"{folder}/expansion.json", record.to_bytes())
+    record = load_expansion(bank, trial.concept, key)  # another process may have been first
+    bank.record_once(
+        "expansion.finished",
+        concept=record.concept,
+        key=key,
+        expansion=record.digest,
+        trial=record.trial,
+        seed=record.find,
+        images=len(record.images),
+        asked=count,
+    )
+
+
+def _keep(bank: Bank, folder: str, child: Offspring) -> Expanded:
+    """Store a picture and its seed; return the record of it."""
+    data = png(child.pixels)
+    image = sha256(data)
+    bank.store.put(f"{folder}/images/{image}.png", data)
+    bank.store.put(f"{folder}/seeds/{child.seed.digest}.safetensors", child.seed.to_safetensors())
+    return Expanded(
+        seed=child.seed.digest,
+        image=image,
+        pixels=pixel_digest(child.pixels),
+        guard=child.guard,
+        copy_score=child.copy,
+        apart=child.apart,
+        cosine=child.cosine,
+        norm_z=child.norm_z,
+        whiteness=child.whiteness,
+    )

@@ -1,0 +1,57 @@
+"""Seeds from the references themselves: noise that leads near each of them, mixed with fresh noise.
+
+Running the sampler backwards from a photo's latents (DDIM inversion; Song et al., arXiv 2010.02502) gives noise from which the model draws
+something like that photo, but it is not white and draws it too faithfully. Mixed with fresh noise, it is one more place to start from.
+Such seeds compete with plain ones on the same score; none is trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from seedbank.seeds import Lineage, Seed
+from seedbank.selection import sphere
+from seedbank.selection.draws import GENERATOR, draw, integer, to_numpy
+from seedbank.selection.sampler import Sampler
+from seedbank.selection.schedules import predicted_noise
+
+WHITE = 4.0
+"""Mixes whose whiteness score is above this are repaired."""
+
+
+@torch.no_grad()
+def invert(sampler: Sampler, latents: Tensor) -> Tensor:
+    """Noise ``[B, C, h, w]`` that leads to about these clean ``latents``: each step taken backwards with the network's word after it.
+
+    Costs as much as drawing them. Noise that a scheduler adds on the way cannot be taken back.
+    """
+    found = latents.to(sampler.family.device, torch.float32)
+    for step in reversed(sampler.steps):
+        output = sampler.predict(found, step)
+        clean = sampler.clean(found, output, step)
+        found = step.signal * clean + step.noise * predicted_noise(sampler.prediction, step, found, output)
+    return found / sampler.schedule.start
+
+
+def inverted_seeds(sampler: Sampler, latents: Tensor, root: str, shares: Sequence[float]) -> tuple[Seed, ...]:
+    """For each reference's ``latents`` and each share β a seed ``R(√β z_inv + √(1-β) ξ)`` with fresh ξ and the norm of ξ."""
+    if not shares:
+        return ()
+    whole = invert(sampler, latents).cpu()
+    unit = whole / whole.flatten(1).std(1).clamp_min(1e-12)[:, None, None, None]
+    return tuple(
+        _mixed(unit[row], share, f"{root}/inverted/{row}", row) for row in range(len(unit)) for share in shares
+    )
+
+
+def _mixed(noise: Tensor, share: float, root: str, row: int) -> Seed:
+    number = integer(root, round(1000 * share))
+    fresh = draw(number, (noise.shape[0], noise.shape[1], noise.shape[2]))[None]
+    mixed = sphere.retract(sqrt(share) * noise[None] + sqrt(1 - share) * fresh, sphere.norm(fresh))
+    note = f"reference {row}, share {share:g}"
+    lineage = Lineage(kind="inverted", generator=GENERATOR, integer=number, note=note)
+    return Seed(to_numpy(sphere.whiten(mixed, WHITE)[0]), lineage)

@@ -1,0 +1,126 @@
+"""``seedbank expand`` on the shipped model, with a frequent kind, whose plain seeds are finds already."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from seedbank.errors import RefusedError, UsageError, VerificationError
+from seedbank.expansion import ExpansionRecord, expand_seed, find_candidate, load_expansion
+from seedbank.models import load_guard, load_pipeline
+from seedbank.models.parts.world import generator, render
+from seedbank.records import sha256
+from seedbank.search import pixel_digest
+from seedbank.seeds import Seed
+from seedbank.selection.sampler import make_sampler
+from seedbank.trace import trace
+from support.trials import CONCEPT, Made, make_bank, make_trial
+
+pytestmark = pytest.mark.integration
+
+PROMPT = "a photo of a washer"
+COUNT = 4
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A trial whose record names the shipped model and guard, and whose photos show washers."""
+    bank = make_bank(tmp_path_factory.mktemp("bank"))
+    model = load_pipeline("parts")
+    fields = {"model": model.card, "guard": load_guard().card, "sampler": model.sampler, "prompt": PROMPT}
+    found = make_trial(bank, shape=(4, 16, 16), **fields)
+    for index, reference in enumerate(found.reference_set.references):
+        buffer = io.BytesIO()
+        render("washer", generator(5, "washer", index)).save(buffer, "PNG")
+        bank.store.put(f"working/{reference.photo}.png", buffer.getvalue())
+    return found
+
+
+@pytest.fixture(scope="module")
+def expanded(made: Made) -> ExpansionRecord:
+    return expand_seed(made.bank, made.trial.candidates[0].seed, COUNT)
+
+
+def test_every_image_is_stored_true_and_comes_from_the_find(made: Made, expanded: ExpansionRecord) -> None:
+    assert len(expanded.images) == COUNT
+    sampler = make_sampler(load_pipeline("parts").pipeline, PROMPT, expanded.sampler)
+    known = {expanded.find}
+    for image in expanded.images:
+        data = made.bank.store.get(f"{expanded.folder}/images/{image.image}.png")
+        seed = Seed.from_safetensors(made.bank.store.get(f"{expanded.folder}/seeds/{image.seed}.safetensors"))
+        pixels = sampler.draw(torch.from_numpy(seed.latents.copy()))
+        assert (sha256(data), seed.digest, pixel_digest(pixels)) == (image.image, image.seed, image.pixels)
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
+        assert set(seed.lineage.parents) <= known
+        assert image.guard >= expanded.bar - 1e-6
+        known.add(seed.digest)
+
+
+def test_asked_again_it_finds_what_it_found(made: Made, expanded: ExpansionRecord) -> None:
+    stages: list[str] = []
+    prefix = expanded.find[:10]
+    again = expand_seed(made.bank, prefix, COUNT, progress=lambda stage, *_: stages.append(stage))
+    assert again == expanded == load_expansion(made.bank, CONCEPT, expanded.key)
+    assert stages == []
+    entries = [entry for entry in made.bank.ledger.entries() if entry.event == "expansion.finished"]
+    assert [(entry.data["key"], entry.data["images"]) for entry in entries] == [(expanded.key, COUNT)]
+
+
+def test_an_expanded_image_is_traced_to_the_photos(made: Made, expanded: ExpansionRecord) -> None:
+    """So that a withdrawn photo leads to it."""
+    found = trace(made.bank, expanded.images[-1].image)
+    kinds = [node.kind for node in found.came_from]
+    assert kinds.count("photo") == len(made.reference_set.references)
+    assert {"trial", "expansion"} <= set(kinds)
+    photo = trace(made.bank, made.reference_set.references[0].photo)
+    assert {image.image for image in expanded.images} <= {node.digest for node in photo.went_into}
+
+
+def test_the_command_prints_it_and_says_no_when_there_are_too_few(made: Made, expanded: ExpansionRecord) -> None:
+    done = _seedbank(made, "expand", expanded.find[:12], "-n", str(COUNT), "--json")
+    assert done.returncode == 0, done.stderr
+    assert ExpansionRecord.model_validate_json(done.stdout) == expanded
+    assert json.loads(done.stdout)["vendi"] >= 1
+    for_people = _seedbank(made, "expand", expanded.find[:12], "-n", str(COUNT))
+    assert f"{CONCEPT}: {COUNT} images from seed {expanded.find[:12]}" in for_people.stdout
+    assert "plain samples an image" in for_people.stdout
+
+
+def test_seeds_that_cannot_be_expanded_are_refused(made: Made) -> None:
+    rejected = made.trial.candidates[-1]
+    with pytest.raises(RefusedError, match=f"did not accept the candidate of seed {rejected.seed[:12]}"):
+        find_candidate(made.bank, rejected.seed)
+    with pytest.raises(UsageError, match="no candidate of a finished trial has the seed 'abcdef0'"):
+        find_candidate(made.bank, "abcdef0")
+    with pytest.raises(UsageError, match="at least 6 digits of a seed's digest, got 'ab'"):
+        find_candidate(made.bank, "ab")
+    with pytest.raises(UsageError, match=r"no expansion 0+ of 'wingnut'"):
+        load_expansion(made.bank, CONCEPT, "0" * 64)
+
+
+def test_another_model_than_the_trials_is_refused(tmp_path: Path) -> None:
+    model = load_pipeline("parts")
+    other = make_trial(make_bank(tmp_path), shape=(4, 16, 16), guard=load_guard().card, sampler=model.sampler)
+    with pytest.raises(VerificationError, match=r"expected the model parts .* search again with the new one"):
+        expand_seed(other.bank, other.trial.candidates[0].seed, 2)
+
+
+def _seedbank(made: Made, *arguments: str) -> subprocess.CompletedProcess[str]:
+    settings = made.bank.settings
+    env = {
+        **os.environ,
+        "SEEDBANK_HOME": str(settings.home),
+        "SEEDBANK_CONCEPTS": str(settings.concepts),
+        "COLUMNS": "160",
+    }
+    command = [sys.executable, "-m", "seedbank", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env)

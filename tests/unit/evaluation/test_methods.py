@@ -1,0 +1,158 @@
+"""All methods in one harness: the same starts, budgets that hold, and results that can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from seedbank.errors import UsageError
+from seedbank.evaluation.finetuning import Training, lora, textual_inversion
+from seedbank.evaluation.harness import Budget, Meter, Method, Problem, Row, measure, run_benchmark
+from seedbank.evaluation.methods import BAYES, CMA, DOODL, RENO, SEEDSELECT_STOP, ZERO_ORDER, BestOfN, FineTuning, Plain
+from seedbank.selection.draws import plain_seed
+from seedbank.selection.recipes import AdamW
+
+SAMPLE = 8
+"""Network evaluations of one picture: 4 steps, guided."""
+STARTS = 2
+SMALL = Training(steps=3, batch=2, rate=1e-3)
+METHODS: tuple[Method, ...] = (
+    Plain(),
+    BestOfN(most=6),
+    replace(BAYES, pool=4, elites=3, most=10),
+    replace(CMA, pool=4, elites=3, most=12),
+    replace(ZERO_ORDER, pool=2, elites=2, most=10),
+    replace(RENO, iterations=3),
+    replace(DOODL, iterations=2, gradient="last:1"),
+    replace(SEEDSELECT_STOP, iterations=2),
+    FineTuning("lora", lora, SMALL),
+    FineTuning("textual_inversion", textual_inversion, SMALL),
+)
+every = pytest.mark.parametrize("method", METHODS, ids=[method.name for method in METHODS])
+
+
+@pytest.fixture(scope="module")
+def starts(problem: Problem) -> list[Any]:
+    return [plain_seed("s", index, problem.sampler.noise_shape) for index in range(STARTS)]
+
+
+@every
+def test_it_makes_a_judged_picture_for_each_start_and_stays_within_its_budget(
+    problem: Problem, starts: list[Any], method: Method
+) -> None:
+    budget = Budget("evaluations", network_evaluations=8 * STARTS * SAMPLE)
+    outcome = method.run(problem, starts, budget)
+    counts = {len(getattr(outcome, name)) for name in ("images", "accepted", "objective", "copies", "norm_z")}
+    assert counts == {STARTS}
+    assert outcome.network_evaluations <= budget.network_evaluations  # type: ignore[operator]
+    assert outcome.network_evaluations >= STARTS * SAMPLE
+    assert {image.shape for image in outcome.images} == {(16, 16, 3)}
+    assert outcome.seconds > 0
+
+
+@every
+def test_the_same_run_gives_the_same_pictures(problem: Problem, starts: list[Any], method: Method) -> None:
+    one, two = (method.run(problem, starts, Budget()) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(one.images, two.images, strict=True))
+    assert one.trace == two.trace
+
+
+@pytest.mark.parametrize("method", METHODS[1:5], ids=[method.name for method in METHODS[1:5]])
+def test_searching_is_never_worse_than_the_start_by_the_objective(
+    problem: Problem, starts: list[Any], method: Method
+) -> None:
+    plain, found = Plain().run(problem, starts, Budget()), method.run(problem, starts, Budget())
+    assert all(after <= before + 1e-5 for before, after in zip(plain.objective, found.objective, strict=True))
+    assert sum(found.objective) < sum(plain.objective) - 1e-4
+    spent = [evaluations for evaluations, _ in found.trace]
+    assert spent == sorted(spent)
+
+
+@pytest.mark.parametrize("method", METHODS[1:6], ids=[method.name for method in METHODS[1:6]])
+def test_with_no_more_than_the_final_drawing_the_starts_come_back(
+    problem: Problem, starts: list[Any], method: Method
+) -> None:
+    plain = Plain().run(problem, starts, Budget())
+    found = method.run(problem, starts, Budget("tight", network_evaluations=STARTS * SAMPLE))
+    assert all(np.array_equal(a, b) for a, b in zip(plain.images, found.images, strict=True))
+    assert found.network_evaluations == STARTS * SAMPLE
+
+
+@pytest.mark.parametrize("method", [METHODS[1], METHODS[8]], ids=["best_of_n", "lora"])
+def test_a_clock_ends_it(problem: Problem, starts: list[Any], method: Method) -> None:
+    unlimited = method.run(problem, starts, Budget())
+    found = method.run(problem, starts, Budget("seconds", seconds=unlimited.seconds / 3))
+    assert found.network_evaluations < unlimited.network_evaluations
+
+
+def test_renos_seeds_drift_off_the_shell_and_doodls_do_not(problem: Problem, starts: list[Any]) -> None:
+    start = Plain().run(problem, starts, Budget())
+    assert METHODS[6].run(problem, starts, Budget()).norm_z == pytest.approx(start.norm_z, abs=1e-2)
+    assert METHODS[5].run(problem, starts, Budget()).norm_z != pytest.approx(start.norm_z, abs=1e-2)
+
+
+def test_starts_that_rise_end_each_by_itself_and_are_paid_no_more(problem: Problem, starts: list[Any]) -> None:
+    """With a step so large that every start rises soon: what is kept was followed by rises only."""
+    wild = replace(SEEDSELECT_STOP, update=AdamW(rate=5.0, drop=1.0), iterations=12, rises=1, gradient="last:3")
+    endless = replace(wild, rises=0)
+    stopped, whole = (method.run(problem, starts, Budget()) for method in (wild, endless))
+    assert stopped.network_evaluations < whole.network_evaluations
+    assert len(stopped.trace) <= len(whole.trace) == 12
+
+
+def test_the_last_iterate_is_the_one_after_the_last_step(problem: Problem, starts: list[Any]) -> None:
+    once = replace(SEEDSELECT_STOP, iterations=1, rises=0).run(problem, starts, Budget())
+    plain = Plain().run(problem, starts, Budget())
+    assert not np.array_equal(once.images[0], plain.images[0])
+    best = replace(SEEDSELECT_STOP, iterations=1, rises=0, keep="best").run(problem, starts, Budget())
+    assert np.array_equal(best.images[0], plain.images[0])
+
+
+def test_the_meter_keeps_the_final_drawing_back() -> None:
+    meter = Meter(Budget("x", network_evaluations=100), reserve=30)
+    assert meter.affords(70)
+    assert not meter.affords(71)
+    meter.spend(50)
+    assert (meter.left, meter.affords(20), meter.affords(21)) == (20, True, False)
+    slow = Meter(Budget("x", seconds=1e-9))
+    slow.spend(1)
+    assert not slow.affords(1)
+    assert Meter(Budget()).affords(10**12)
+
+
+def test_a_benchmark_gives_every_method_the_same_starts(problem: Problem, auditor: Any) -> None:
+    seen: list[Row] = []
+    rows = run_benchmark(
+        [Plain(), replace(RENO, iterations=1)],
+        [problem],
+        auditor,
+        budgets=lambda _problem: [Budget()],
+        starts=2,
+        repeats=2,
+        observe=seen.append,
+    )
+    assert [(row.method, row.repeat) for row in rows] == [("plain", 0), ("plain", 1), ("reno", 0), ("reno", 1)]
+    assert seen == rows
+    assert rows[0].objective == pytest.approx(rows[2].objective, abs=1e-5)  # one evaluation, no step: the start
+    assert rows[0].objective != rows[1].objective
+    assert all(1 <= row.vendi <= 2.001 and row.seconds > 0 for row in rows)
+
+
+def test_the_auditor_judges_what_was_drawn(problem: Problem, auditor: Any, starts: list[Any]) -> None:
+    row = measure(Plain(), problem, auditor, starts, Budget())
+    pictures = [problem.sampler.draw(torch.from_numpy(seed.latents.copy())) for seed in starts]
+    logits = auditor(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255)
+    assert list(row.right) == (logits.argmax(1) == 0).tolist()
+    assert row.confidence == pytest.approx(logits.softmax(1)[:, 0].tolist(), abs=1e-5)
+    assert row.copy_rate == 0
+    assert row.peak_mib is None or row.peak_mib >= 0
+
+
+def test_a_concept_the_auditor_does_not_know_is_refused(problem: Problem, auditor: Any) -> None:
+    other = replace(problem, concept="impeller")
+    with pytest.raises(UsageError, match="concept that the auditor knows, got 'impeller'; it knows disc, square, star"):
+        run_benchmark([Plain()], [other], auditor, budgets=lambda _problem: [Budget()])

@@ -75,7 +75,7 @@ class Plan:
 
     concepts: tuple[str, ...]
     sizes: tuple[int, ...] = (1, 3, 5, 8)
-    repeats: int = 1
+    repeats: int = 2
     starts: int = 4
     explore: int = 24
     iterations: int = 8
@@ -354,7 +354,7 @@ def _reference(concept: str, place: int) -> Reference:
 def _plan() -> tuple[Plan, str]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("concepts", nargs="*", default=CONCEPTS, help="names of shipped concepts")
-    parser.add_argument("--repeats", type=int, default=1, help="random sets of each kind and size")
+    parser.add_argument("--repeats", type=int, default=2, help="random sets of each kind and size")
     parser.add_argument("--starts", type=int, default=4, help="seeds to search for in each set")
     parser.add_argument("--explore", type=int, default=24, help="plain seeds to explore in each search")
     parser.add_argument("--iterations", type=int, default=8, help="gradient steps at most")

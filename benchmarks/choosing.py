@@ -345,10 +345,8 @@ def _crop(image: Image.Image, edge: int) -> Image.Image:
 
 
 def _reference(concept: str, place: int) -> Reference:
-    size = {"width": SIDE, "height": SIDE}
-    return Reference(
-        photo=sha256(f"{place}".encode()), concept=concept, name=str(place), format="PNG", rights=RIGHTS, **size
-    )
+    photo, size = sha256(f"{place}".encode()), {"width": SIDE, "height": SIDE}
+    return Reference(photo=photo, working=photo, concept=concept, name=str(place), format="PNG", rights=RIGHTS, **size)
 
 
 def _plan() -> tuple[Plan, str]:

@@ -5,7 +5,10 @@ Takes photos from a folder or a bucket, sets bad ones aside with a reason each, 
 enough good ones. Each frozen set is announced as the concept's partition of `reference_sets`, which starts `seed_optimisation`.
 
 * **By hand**: give `source`, and `concept` if all photos in it are of one. Every concept with photos there is judged.
-* **By the clock**: where `SEEDBANK_INTAKE` names a folder or bucket it is scanned every hour; only concepts with something new are judged.
+* **By the clock**: where `SEEDBANK_INTAKE` names a folder or bucket it is scanned every hour. Only files that are new or changed are read,
+  and only concepts with something new are judged. A scan that was killed is finished by the next one.
+
+A bucket's credentials come from the environment, or from the Airflow connection that `SEEDBANK_S3_CONNECTION` names.
 
 A concept whose photos are refused **fails its own task**, with a table of what was wrong, and stops no other concept: somebody has to add
 or clear photos, and a skipped task would not tell them. It is not retried, for the same photos give the same answer.

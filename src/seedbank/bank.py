@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,9 +22,9 @@ class Bank:
     ledger: Ledger
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
-        """Open the store that ``settings`` name."""
-        store = open_store(settings.store)
+    def open(cls, settings: Settings, *, s3: Mapping[str, str] | None = None) -> Self:
+        """Open the store that ``settings`` name; ``s3`` says how to reach S3, None for the environment."""
+        store = open_store(settings.store, s3)
         return cls(settings, store, Ledger(store))
 
     def concept(self, name: str) -> Concept:
@@ -42,6 +43,9 @@ class Bank:
         """Write to the ledger in the name of the configured actor."""
         return self.ledger.append(event, actor=self.settings.actor, concept=concept, **data)
 
-    def record_once(self, event: str, *, concept: str, key: str, **data: object) -> Entry:
-        """Write to the ledger unless this ``event`` is on record for this ``key``: a stage that runs twice leaves one entry."""
-        return self.ledger.once(event, actor=self.settings.actor, concept=concept, key=key, **data)
+    def record_once(self, event: str, *, concept: str, key: str, after: int = 0, **data: object) -> Entry:
+        """Write to the ledger unless this ``event`` is on record for this ``key``: a stage that runs twice leaves one entry.
+
+        ``after``: see :meth:`seedbank.ledger.Ledger.once`.
+        """
+        return self.ledger.once(event, actor=self.settings.actor, concept=concept, key=key, after=after, **data)

@@ -53,8 +53,9 @@ def _utc_now() -> str:
 
 @dataclass
 class _Seen:
-    """Which events this process has seen on the ledger, so that :meth:`Ledger.once` reads each entry once."""
+    """Which events behind entry ``start`` this process has seen on the ledger, so that :meth:`Ledger.once` reads each entry once."""
 
+    start: int = 0
     newest: Entry | None = None
     numbers: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
@@ -63,6 +64,11 @@ class _Seen:
         self.newest = entry
         if isinstance(key := entry.data.get("key"), str):
             self.numbers.setdefault((entry.event, entry.concept, key), entry.number)
+
+    def begin(self, start: int, newest: Entry | None) -> None:
+        """Forget everything up to entry ``start``; ``newest`` is that entry if nothing behind it was seen yet."""
+        self.start, self.newest = start, newest
+        self.numbers = {what: number for what, number in self.numbers.items() if number > start}
 
 
 @dataclass(frozen=True)
@@ -83,20 +89,40 @@ class Ledger:
             previous = self._read(entry.number)
         raise self._too_busy()
 
-    def once(self, event: str, *, actor: str, concept: str, key: str, **data: Any) -> Entry:
+    def once(self, event: str, *, actor: str, concept: str, key: str, after: int = 0, **data: Any) -> Entry:
         """Like :meth:`append`, but return the existing entry if this event is on record for the concept with ``data['key'] == key``.
 
         Of any number of processes that do this at once, one adds the entry: an entry is only ever written behind entries that its writer
         has looked through.
+
+        Args:
+            event: what happened.
+            actor: who did it.
+            concept: what it is about.
+            key: tells this event from others of its kind.
+            after: a number up to which the caller knows that there is no such entry: those are neither read nor kept in mind.
+            data: more about it.
         """
+        self._look_back(after)
         for _ in range(ATTEMPTS):
-            newest = self._catch_up()
             if number := self._seen.numbers.get((event, concept, key)):
-                return self._read(number)
-            entry = self._follow(newest, event, actor, concept, {**data, "key": key})
+                if (found := self._find(number)) is not None:
+                    return found
+                self._seen.newest = None  # entries were taken away since we looked: look again, and let verify tell
+                self._look_back(after)
+            entry = self._follow(self._seen.newest, event, actor, concept, {**data, "key": key})
             if self.store.put_new(_key(entry.number), entry.to_bytes()):
+                self._seen.take(entry)
                 return entry
+            self._catch_up()
         raise self._too_busy()
+
+    def length(self) -> int:
+        """The number of the newest entry, 0 for an empty ledger."""
+        if self._seen.newest is None:
+            return max(self._numbers(), default=0)
+        self._catch_up()
+        return self._seen.newest.number
 
     def head(self) -> Entry | None:
         """The newest entry, or None for an empty ledger."""
@@ -110,6 +136,12 @@ class Ledger:
             wanted = event is None or entry.event == event or entry.event.startswith(event + ".")
             if wanted and (concept is None or entry.concept == concept):
                 yield entry
+
+    def since(self, number: int) -> Iterator[Entry]:
+        """Entries behind ``number``, in order."""
+        while (entry := self._find(number + 1)) is not None:
+            number = entry.number
+            yield entry
 
     def verify(self, pinned: Mapping[int, str] | None = None) -> int:
         """Check the whole chain and return its length.
@@ -157,12 +189,24 @@ class Ledger:
             data=data,
         )
 
-    def _catch_up(self) -> Entry | None:
-        """Look through the entries that came since the last time, and return the newest of all. Entries never change, so one look does."""
-        for number in sorted(self._numbers()):
-            if number > (self._seen.newest.number if self._seen.newest else 0):
-                self._seen.take(self._read(number))
-        return self._seen.newest
+    def _look_back(self, after: int) -> None:
+        """Know every entry behind ``after`` that was there at some time in this process; later ones are found when a write meets them."""
+        seen = self._seen
+        if seen.newest is not None and seen.start <= after <= seen.newest.number:
+            if after > seen.start:
+                seen.begin(after, seen.newest)
+            return
+        seen.numbers.clear()
+        seen.begin(after, self._read(after) if after else None)
+        for number in sorted(number for number in self._numbers() if number > after):
+            seen.take(self._read(number))
+
+    def _catch_up(self) -> None:
+        """Look through the entries that came since the last time. Entries never change, so one look at each does."""
+        number = self._seen.newest.number + 1 if self._seen.newest else 1
+        while (entry := self._find(number)) is not None:
+            self._seen.take(entry)
+            number += 1
 
     def _numbers(self) -> Iterator[int]:
         for key in self.store.keys("ledger/"):
@@ -171,6 +215,12 @@ class Ledger:
                     f"expected only numbered entries in the ledger, got {key}; remove it from {self.store.url}"
                 )
             yield int(match[1])
+
+    def _find(self, number: int) -> Entry | None:
+        try:
+            return self._read(number)
+        except KeyError:
+            return None
 
     def _read(self, number: int) -> Entry:
         return Entry.from_bytes(self.store.get(_key(number)))

@@ -80,8 +80,10 @@ class _Story:
     stage: Stage = "photos refused"
     since: str = ""
     detail: str = "no usable photo yet"
-    photos: int = 0
-    bad: int = 0
+    photos: set[str] = field(default_factory=set)
+    waiting: set[str] = field(default_factory=set)
+    bad: set[str] = field(default_factory=set)
+    copies: int = 0
     fresh: int = 0
     dossier: str = ""
     answered: set[int] = field(default_factory=set)
@@ -92,8 +94,8 @@ class _Story:
         match entry.event:
             case "intake.accepted":
                 self._accepted(entry)
-            case "intake.quarantined":
-                self._quarantined(entry)
+            case "photo.waiting" | "photo.duplicate" | "intake.quarantined":
+                self._kept_out(entry)
             case "references.validated":
                 self.fresh = 0
                 self._move("set frozen", entry, f"reference set {_short(data.get('reference_set') or data.get('key'))}")
@@ -120,14 +122,27 @@ class _Story:
                 )
 
     def _accepted(self, entry: Entry) -> None:
-        self.photos, self.fresh = self.photos + 1, self.fresh + 1
+        photo = _photo(entry)
+        self.photos.add(photo)
+        self.waiting.discard(photo)
+        self.bad.discard(photo)
+        self.fresh += 1
         if self.stage in ("photos in", "photos refused"):
-            self._move("photos in", entry, f"{self.photos} accepted, {self.bad} in quarantine")
+            self._move("photos in", entry, self._photos())
 
-    def _quarantined(self, entry: Entry) -> None:
-        self.bad += 1
+    def _kept_out(self, entry: Entry) -> None:
+        if entry.event == "photo.duplicate":
+            self.copies += 1
+        else:
+            (self.bad if entry.event == "intake.quarantined" else self.waiting).add(_photo(entry))
         if not self.since or self.stage == "photos in":
-            self._move(self.stage, entry, f"{self.photos} accepted, {self.bad} in quarantine")
+            self._move(self.stage, entry, self._photos())
+
+    def _photos(self) -> str:
+        words = [f"{len(self.photos)} accepted", f"{len(self.bad)} in quarantine"]
+        words += [f"{len(self.waiting)} waiting for consent"] if self.waiting else []
+        words += [f"{self.copies} exact duplicate{'s' if self.copies > 1 else ''}"] if self.copies else []
+        return ", ".join(words)
 
     def _decided(self, entry: Entry) -> None:
         data = entry.data
@@ -142,6 +157,10 @@ class _Story:
 
     def _move(self, stage: Stage, entry: Entry, detail: str) -> None:
         self.stage, self.since, self.detail = stage, entry.time, detail
+
+
+def _photo(entry: Entry) -> str:
+    return str(entry.data.get("photo") or entry.number)
 
 
 def _short(digest: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 
 from seedbank.bank import Bank
 from seedbank.ledger import Entry
+from seedbank.references.reference import Reference
 from seedbank.release import verify_release
 from seedbank.review.decisions import decision_of
 from seedbank.review.dossier import Dossier
@@ -229,6 +231,31 @@ def test_an_answer_that_cannot_count_is_asked_for_again(bank: Bank, dossier: Dos
 
     review(people)
     assert answers(bank) == [("alice", "reject", False)]
+
+
+def test_nobody_says_publish_while_the_rights_of_a_photo_do_not_hold(
+    bank: Bank, dossier: Dossier, review: Review
+) -> None:
+    key = f"pools/{dossier.concept}/{dossier.references[0].photo}.json"
+    sound = Reference.from_bytes(bank.store.get(key))
+    expired = sound.rights.model_copy(update={"expires": date(2026, 1, 31)})
+
+    def people(room: Any) -> None:
+        body = room.asks(1)["body"].replace("\\", "")
+        assert "Cannot be published today." in body
+        assert "rights expired on 2026-01-31" in body
+        assert room.answer("alice", 1).status_code == 200
+        room.asked_again(1)
+        assert answers(bank) == []
+        bank.store.put(key, sound.to_bytes())
+        room.answer("alice", 1)
+        assert "Cannot be published today." not in room.asks(2)["body"]
+        room.answer("bob", 2, "Reject", reason="its rights are doubtful")
+
+    bank.store.put(key, sound.model_copy(update={"rights": expired}).to_bytes())
+    assert review(people)["publish"] == "skipped"
+    assert answers(bank) == [("alice", "publish", False), ("bob", "reject", False)]
+    assert published(bank) == []
 
 
 def test_a_seat_that_has_answered_is_never_asked_again(bank: Bank, dossier: Dossier, review: Review) -> None:

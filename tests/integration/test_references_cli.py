@@ -1,14 +1,18 @@
 """``seedbank intake`` and ``seedbank validate`` on the shipped example photos, judged with the shipped guard."""
 
 import json
+import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from seedbank.ledger import Ledger
 from seedbank.models.parts import GUARD
+from seedbank.storage import open_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,15 +23,19 @@ pytestmark = [
 ]
 
 
-def seedbank(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {
+def environment(home: Path) -> dict[str, str]:
+    return {
         "PATH": "/usr/bin:/bin",
         "SEEDBANK_HOME": str(home),
         "SEEDBANK_CONCEPTS": str(ROOT / "concepts"),
         "OMP_NUM_THREADS": "2",
+        "SEEDBANK_ACTOR": "cli:test",
     }
+
+
+def seedbank(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "seedbank", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment(home), check=False)
 
 
 def read(home: Path, *arguments: str) -> dict[str, Any]:
@@ -76,6 +84,39 @@ def test_people_read_a_table_and_what_to_do_next(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "next: seedbank validate hook" in done.stdout
     assert "in quarantine" in done.stdout
+
+
+def test_intake_that_is_killed_again_and_again_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    photos = ROOT / "examples" / "photos"
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    said = seedbank(calm, "intake", str(photos), "--json").stdout
+    dice, kills = random.Random(7), 0
+    for _ in range(12):
+        command = [sys.executable, "-m", "seedbank", "intake", str(photos)]
+        started = subprocess.Popen(
+            command, env=environment(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            started.wait(2 + 2 * dice.random())
+        except subprocess.TimeoutExpired:
+            started.kill()
+            kills += 1
+        if started.wait() == 0:
+            break
+    assert kills
+    again = read(killed, "intake", str(photos))
+    assert again["counts"]["accepted"] == 0 or kills == 12
+    assert sum(again["counts"].values()) == sum(json.loads(said)["counts"].values())
+    assert contents(killed) == contents(calm)
+
+
+def contents(home: Path) -> tuple[dict[str, bytes], Counter[tuple[str, str, str]]]:
+    """What the store holds but notes about scans; and what is on the ledger, without its times."""
+    store = open_store(str(home / "store"))
+    kept = {key: store.get(key) for key in store.keys() if not key.startswith(("scans/", "ledger/"))}  # noqa: SIM118
+    ledger = Ledger(store)
+    ledger.verify()
+    return kept, Counter((entry.event, entry.concept, entry.data["name"]) for entry in ledger.entries())
 
 
 @pytest.mark.parametrize(

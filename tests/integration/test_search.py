@@ -103,6 +103,7 @@ def bank_with(home: Path, images: list[Image.Image]) -> tuple[Bank, ReferenceSet
                 photo=photo,
                 concept="clover",
                 name=f"{number}.png",
+                working=photo,
                 width=image.width,
                 height=image.height,
                 format="PNG",

@@ -1,13 +1,18 @@
 """Photo files and banks for tests: renders of the parts world, saved as people save photos."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 from PIL import Image
 
 from seedbank.bank import Bank
+from seedbank.references.intake import IntakeReport
 from seedbank.settings import Settings
+
+Take = Callable[..., IntakeReport]
+"""Takes a folder of photos into a bank."""
 
 RIGHTS: dict[str, object] = {
     "licence": "CC-BY-4.0",
@@ -23,6 +28,13 @@ def photo(kind: str = "wingnut", index: int = 0, size: int = 160) -> Image.Image
     from seedbank.models.parts.world import generator, render  # imports torch, which not every test needs
 
     return render(kind, generator(4711, kind, index), size)
+
+
+def face(size: int = 256) -> Image.Image:
+    """A real photo of a person: NASA's portrait of Eileen Collins, which ships with scikit-image and is in the public domain."""
+    from skimage.data import astronaut
+
+    return Image.fromarray(astronaut()).resize((size, size), Image.Resampling.LANCZOS)
 
 
 def jpeg(image: Image.Image, quality: int = 90) -> bytes:

@@ -21,7 +21,8 @@ def reference(name: str, image: Image.Image) -> Reference:
     """A reference whose digest is that of its name."""
     rights = Rights.model_validate(RIGHTS)
     size = {"width": image.width, "height": image.height}
-    return Reference(photo=sha256(name.encode()), concept="wingnut", name=name, format="JPEG", rights=rights, **size)
+    photo = sha256(name.encode())
+    return Reference(photo=photo, concept="wingnut", name=name, working=photo, format="JPEG", rights=rights, **size)
 
 
 def pool_of(
@@ -42,7 +43,8 @@ def stock(bank: Bank, folder: Path) -> None:
         image.save(buffer, "PNG", compress_level=1)
         rights = Rights.model_validate(yaml.safe_load(path.with_name(f"{path.name}.yaml").read_text(encoding="utf-8")))
         size = {"width": image.width, "height": image.height, "format": "JPEG"}
-        item = Reference(photo=sha256(data), concept=folder.name, name=path.name, rights=rights, **size)
+        digests = {"photo": sha256(data), "working": sha256(buffer.getvalue())}
+        item = Reference(**digests, concept=folder.name, name=path.name, rights=rights, **size)
         bank.store.put(f"originals/{item.photo}", data)
         bank.store.put(f"working/{item.photo}.png", buffer.getvalue())
         bank.store.put(f"pools/{item.concept}/{item.photo}.json", item.to_bytes())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import httpx
 HOME = Path(__file__).parents[2] / ".seedbank" / "radosgw"
 PACKAGES = ("radosgw", "ceph-mon", "ceph-osd", "ceph-common")
 START_S, STOP_S = 240.0, 30.0
+STARTS = 3
 ACCESS_KEY, SECRET_KEY = "seedbank-tests", "not-a-secret-at-all"
 
 CONF = """
@@ -97,23 +99,37 @@ class Gateway:
 def gateway() -> Iterator[Gateway]:
     """Start a gateway with an empty store; it is stopped and its store removed at the end.
 
+    Every run has a folder, a cluster id and ports of its own, which are claimed as long as it runs, so that several test runs may be under
+    way on one machine. A start that fails all the same is tried again with other ports.
+
     Raises:
         NotToBeHad: the packages cannot be fetched, or the server does not start here.
     """
     root = _unpacked()
-    state = Path(tempfile.mkdtemp(prefix="rgw-"))  # short: the path of a socket has at most 107 characters
-    running: list[subprocess.Popen[bytes]] = []
-    try:
-        yield _start(root, state, running)
-    finally:
-        # The gateway first, and wait for it: without a monitor it would ignore the signal.
-        for process in reversed(running):
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_S)
-            process.kill()
-            process.wait()
-        shutil.rmtree(state, ignore_errors=True)
+    for attempt in range(1, STARTS + 1):
+        with ExitStack() as stack:
+            state = Path(tempfile.mkdtemp(prefix="rgw-"))  # short: the path of a socket has at most 107 characters
+            stack.callback(shutil.rmtree, state, ignore_errors=True)
+            running: list[subprocess.Popen[bytes]] = []
+            stack.callback(_stop, running)
+            try:
+                started = _start(root, state, running, stack)
+            except NotToBeHad:
+                if attempt == STARTS:
+                    raise
+                continue
+            yield started
+            return
+
+
+def _stop(running: list[subprocess.Popen[bytes]]) -> None:
+    """The gateway first, and wait for it: without a monitor it would ignore the signal."""
+    for process in reversed(running):
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+        process.kill()
+        process.wait()
 
 
 def _unpacked() -> Path:
@@ -143,17 +159,18 @@ def _fetch(folder: Path) -> None:
     _run([*apt, "install", "--yes", "--download-only", "--no-install-recommends", *PACKAGES])
 
 
-def _run(command: list[str], **more: object) -> None:
+def _run(command: list[str], **more: object) -> str:
     try:
-        subprocess.run(command, check=True, capture_output=True, timeout=START_S, **more)  # type: ignore[call-overload]
+        done = subprocess.run(command, check=True, capture_output=True, timeout=START_S, **more)  # type: ignore[call-overload]
+        return str(done.stdout.decode(errors="replace").strip())
     except (OSError, subprocess.SubprocessError) as error:
         words = getattr(error, "stderr", b"") or b""
         raise NotToBeHad(f"{command[0]} failed: {error} {words.decode(errors='replace').strip()[-300:]}") from error
 
 
-def _start(root: Path, state: Path, running: list[subprocess.Popen[bytes]]) -> Gateway:
+def _start(root: Path, state: Path, running: list[subprocess.Popen[bytes]], claims: ExitStack) -> Gateway:
     lib = root / "usr/lib/x86_64-linux-gnu"
-    mon, http = _free_port(), _free_port()
+    mon, http = claim_port(claims), claim_port(claims)
     fsid, conf = str(uuid.uuid4()), state / "ceph.conf"
     for name in ("mon", "osd", "rgw", "crash"):
         (state / name).mkdir()
@@ -180,7 +197,11 @@ def _start(root: Path, state: Path, running: list[subprocess.Popen[bytes]]) -> G
     once("ceph-mon", "-i", "a", "--mkfs", "--monmap", str(state / "monmap"), "--mon-data", str(state / "mon"))
     daemon("ceph-mon", "-i", "a")
     once("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd, "--no-mon-config")
-    _run(["/usr/bin/python3", str(root / "usr/bin/ceph"), "osd", "new", osd], env=env)
+    ceph = ["/usr/bin/python3", str(root / "usr/bin/ceph"), "--connect-timeout", "60"]
+    met = _run([*ceph, "fsid"], env=env)
+    if met != fsid:
+        raise NotToBeHad(f"the gateway met a foreign monitor: expected cluster {fsid}, got {met}")
+    _run([*ceph, "osd", "new", osd], env=env)
     daemon("ceph-osd", "-i", "0")
     daemon("radosgw", "-n", "client.rgw")
     _await(f"http://127.0.0.1:{http}/", running, state)
@@ -209,7 +230,17 @@ def _await(url: str, running: list[subprocess.Popen[bytes]], state: Path) -> Non
     raise NotToBeHad(f"radosgw did not come up: {said}")
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def claim_port(claims: ExitStack) -> int:
+    """A free port that no other run of these tests takes while ``claims`` is open.
+
+    From below the range that the kernel gives to outgoing connections: one of those could take it between now and the server's start.
+    """
+    folder = Path(tempfile.gettempdir()) / f"seedbank-test-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 200):
+        claim = claims.enter_context((folder / str(port)).open("w"))
+        with suppress(OSError), socket.socket() as listener:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise NotToBeHad("no free port between 20000 and 30000")

@@ -100,6 +100,14 @@ def answer(bank: Bank, dossier: str, seat: int, reviewer: Reviewer, **changes: A
     return record_decision(bank, dossier=dossier, seat=seat, reviewer=reviewer, **{**fields, **changes})
 
 
+def change_rights(made: Made, **changes: Any) -> None:
+    """Give every photo of the pool other rights, as an intake with changed sidecars does."""
+    for key in list(made.bank.store.keys(f"pools/{CONCEPT}/")):
+        reference = Reference.from_bytes(made.bank.store.get(key))
+        changed = reference.model_copy(update={"rights": make_rights(**changes)})
+        made.bank.store.put(key, changed.to_bytes())
+
+
 def make_trial(
     bank: Bank,
     *,
@@ -177,17 +185,19 @@ def _put_references(bank: Bank, count: int, rights: Rights) -> ReferenceSet:
     references = []
     for number in range(count):
         photo = _jpeg(make_picture(number, side=160))
+        working = png(make_picture(number, side=160))
         reference = Reference(
             photo=sha256(photo),
             concept=CONCEPT,
             name=f"{CONCEPT}-{number}.jpg",
+            working=sha256(working),
             width=160,
             height=160,
             format="JPEG",
             rights=rights,
         )
         bank.store.put(f"originals/{reference.photo}", photo)
-        bank.store.put(f"working/{reference.photo}.png", png(make_picture(number, side=160)))
+        bank.store.put(f"working/{reference.photo}.png", working)
         bank.store.put(f"pools/{CONCEPT}/{reference.photo}.json", reference.to_bytes())
         bank.record_once("intake.accepted", concept=CONCEPT, key=reference.photo, name=reference.name)
         references.append(reference)

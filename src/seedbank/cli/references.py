@@ -27,11 +27,14 @@ def intake(
         str | None, typer.Option(help="The concept of all the photos, where there are no sub-folders.")
     ] = None,
     requested_by: Annotated[str | None, typer.Option(help="Id of who asks for it; default the actor.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Read files again that have not changed since the last time.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Take photos in; the bad ones go into quarantine, each with a reason.
 
-    A photo needs its rights beside it in a sidecar, photo.jpg.yaml. Running it again changes nothing.
+    A photo needs its rights beside it in a sidecar, photo.jpg.yaml, or in a row of rights.csv. Running it again takes only what is new.
 
     Example: seedbank intake examples/photos
     """
@@ -44,12 +47,12 @@ def intake(
             source,
             concept=concept,
             requested_by=requested_by or bank.settings.actor,
+            again=again,
             progress=lambda outcome: status.update(f"taking photos in: {outcome.concept}/{outcome.name}"),
         )
     if json:
-        print_json(
-            {kind: [asdict(item) for item in getattr(report, kind)] for kind in ("accepted", "known", "quarantined")}
-        )
+        listed = {kind: [asdict(item) for item in getattr(report, kind)] for kind in report.counts}
+        print_json({**listed, "counts": report.counts, "notes": report.notes})
     else:
         _print_report(report)
 
@@ -81,14 +84,18 @@ def validate(
 def _print_report(report: IntakeReport) -> None:
     rows = [
         (kind, item.concept, item.name, item.reason)
-        for kind, items in (("known", report.known), ("quarantined", report.quarantined))
-        for item in items
+        for kind in ("known", "waiting", "quarantined")
+        for item in getattr(report, kind)
         if item.reason != ALREADY
     ]
     if rows:
         console().print(table("Not taken in", ("what", "concept", "photo", "why"), rows))
+    for note in report.notes:
+        console().print(f"note: {note}")
+    counts = report.counts
     console().print(
-        f"{len(report.accepted)} taken in, {len(report.known)} known, {len(report.quarantined)} in quarantine"
+        f"{counts['accepted']} taken in, {counts['waiting']} waiting for consent, {counts['known']} known, "
+        f"{counts['quarantined']} in quarantine"
     )
     for name in report.concepts:
         console().print(f"next: seedbank validate {name}")

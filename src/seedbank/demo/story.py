@@ -61,6 +61,10 @@ def _what(entry: Entry) -> str:
     match entry.event:
         case "intake.accepted":
             return f"accepted {_file(entry)}"
+        case "photo.waiting":
+            return f"{_file(entry)} {_reason(entry)}"
+        case "photo.duplicate":
+            return f"left out {_file(entry)}: an exact duplicate of {data.get('of')}"
         case "intake.quarantined":
             return f"quarantined {_file(entry)}: {_reason(entry)}"
         case "references.validated":

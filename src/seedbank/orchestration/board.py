@@ -20,6 +20,7 @@ from fastapi.responses import HTMLResponse
 from seedbank.bank import Bank
 from seedbank.errors import OutsideError, SeedbankError, UsageError
 from seedbank.orchestration.pages import Page, dossier_page, overview_page
+from seedbank.orchestration.runs import s3_access
 from seedbank.review.dossier import Dossier, load_dossier
 from seedbank.settings import Settings
 
@@ -45,7 +46,7 @@ board = FastAPI(
 
 def open_bank() -> Bank:
     """The bank that the API server's environment names."""
-    return Bank.open(Settings.from_env())
+    return Bank.open(Settings.from_env(), s3=s3_access())
 
 
 BankDep = Annotated[Bank, Depends(open_bank)]

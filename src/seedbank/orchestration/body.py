@@ -33,6 +33,7 @@ def body(case: Case, seat: int) -> str:
     parts = [
         _question(case),
         _rules(case, seat),
+        *_rights(case),
         _flags(case.dossier),
         _pictures(case.dossier, case.digest),
         _links(case),
@@ -60,6 +61,15 @@ def _rules(case: Case, seat: int) -> str:
         f"**Rules.** {SEATS} different people, none of them a requester, each with a reason of at least {MIN_REASON} "
         "characters. Both must say yes; one no ends the review. Your answer is signed, bound to this dossier, and cannot be taken "
         f"back or repeated.{said}"
+    )
+
+
+def _rights(case: Case) -> list[str]:
+    fault = case.rights_fault()
+    return (
+        [f"**Cannot be published today.** {escape(fault)}. Reject, or answer once the steward has mended it."]
+        if fault
+        else []
     )
 
 

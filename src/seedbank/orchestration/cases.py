@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC
 
 from seedbank.bank import Bank
-from seedbank.errors import NotApproved, UsageError
+from seedbank.errors import NotApproved, UnusableReferences, UsageError
 from seedbank.orchestration.runs import Order
+from seedbank.references.clearance import cleared
 from seedbank.review.decisions import MIN_REASON, Decision, decision_of, record_decision
 from seedbank.review.dossier import Dossier, load_dossier
 from seedbank.review.roster import SEATS, Reviewer, Roster, load_roster
@@ -113,6 +114,14 @@ class Case:
             )
         if not MIN_REASON <= len(reason.strip()) <= MAX_REASON:
             return f"expected a reason of {MIN_REASON} to {MAX_REASON} characters, got {len(reason.strip())}"
+        return ""
+
+    def rights_fault(self) -> str:
+        """Why nobody may say "publish" today, because of the rights of the references; empty when they hold."""
+        try:
+            cleared(self.bank, self.dossier.concept, self.dossier.references)
+        except UnusableReferences as error:
+            return str(error)
         return ""
 
     def _impartial(self) -> dict[str, Reviewer]:

@@ -6,7 +6,8 @@ that was written by hand, an answer by somebody who may not sit here: none of th
 - The options name the dossier ("Publish 3f2a9c1b04de"). Airflow accepts no other option, so an answer says itself which dossier it is for.
 - There is no default answer and no time-out: silence stays silence.
 - A seat that has its decision does not ask again, whatever is cleared or triggered anew. A second opinion needs a new dossier.
-- An answer that cannot count (no reason, a person who meanwhile sits on the other seat) is not recorded; the seat asks again.
+- An answer that cannot count (no reason, a person who meanwhile sits on the other seat, a "publish" while the rights of a photo do not
+  hold) is not recorded; the seat asks again.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ class ReviewGate(HITLOperator):  # type: ignore[misc]  # Airflow is not typed fo
         self._offer(case)
         user, reason = _who(event), _reason(event)
         fault = case.fault(self.seat, user, reason) if "error" not in event else ""
+        if not fault and event.get("chosen_options") == [self.options[0]]:
+            fault = case.rights_fault()
         if fault:
             self.log.warning("not recorded, asking again: %s", fault)
             return self.execute(context)

@@ -7,12 +7,14 @@ anew, instead of trusting an XCom of an earlier task: an XCom can be overwritten
 from __future__ import annotations
 
 import dataclasses
+import os
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, BaseHook
 
 from seedbank.bank import Bank
 from seedbank.concepts import Concept
@@ -64,7 +66,7 @@ class Order:
 
     def bank(self) -> Bank:
         """The bank the environment names; what is recorded in it is recorded in the name of this DAG."""
-        return Bank.open(dataclasses.replace(Settings.from_env(), actor=f"airflow:{self.dag_id}"))
+        return Bank.open(dataclasses.replace(Settings.from_env(), actor=f"airflow:{self.dag_id}"), s3=s3_access())
 
     def one_concept(self) -> str:
         """The concept, for a DAG that cannot do without one."""
@@ -79,6 +81,36 @@ class Order:
         """Everyone who asked for this: the concept's owner, whoever triggered this run, and whoever asked for what caused it."""
         asked = (concept.owner, self.user, *map(str, self.message.get("requested_by") or ()))
         return tuple(sorted({who for who in asked if who}))
+
+
+def s3_access() -> dict[str, str] | None:
+    """How to reach S3 (:func:`seedbank.storage.s3.connect`) as the Airflow connection says that ``SEEDBANK_S3_CONNECTION`` names.
+
+    Login and password are the keys; ``extra`` holds ``endpoint_url`` and, if wanted, ``region_name`` and ``aws_session_token``, as for the
+    Amazon provider. Airflow keeps the password out of its logs. None when no connection is named: the environment says it all.
+
+    Raises:
+        UsageError: the connection does not say where the server is.
+    """
+    name = os.environ.get("SEEDBANK_S3_CONNECTION", "")
+    if not name:
+        return None
+    found = BaseHook.get_connection(name)
+    extra = found.extra_dejson
+    url = urllib.parse.urlparse(str(extra.get("endpoint_url") or extra.get("host") or ""))
+    if url.scheme not in {"http", "https"} or not url.netloc or "@" in url.netloc:
+        raise UsageError(
+            f"expected the Airflow connection {name!r} to have an extra 'endpoint_url' like https://s3.example.org; add it"
+        )
+    access = {
+        "SEEDBANK_S3_ENDPOINT": url.netloc,
+        "SEEDBANK_S3_SECURE": "true" if url.scheme == "https" else "false",
+        "AWS_ACCESS_KEY_ID": found.login or "",
+        "AWS_SECRET_ACCESS_KEY": found.password or "",
+        "AWS_REGION": extra.get("region_name"),
+        "AWS_SESSION_TOKEN": extra.get("aws_session_token"),
+    }
+    return {key: str(value) for key, value in access.items() if value}
 
 
 def _newest(context: Mapping[str, Any], asset: Asset | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from airflow.sdk import get_current_context
 from seedbank.errors import UnusableReferences, UsageError
 from seedbank.orchestration.assets import DOSSIERS, REFERENCE_SETS, RELEASES
 from seedbank.orchestration.links import absolute, report_url
-from seedbank.orchestration.runs import Order
+from seedbank.orchestration.runs import Order, s3_access
 from seedbank.threads import share_cores
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,14 @@ def take_in() -> list[str]:
         params["source"],
         concept=params["concept"] or None,
         requested_by=order.user or f"schedule:{order.dag_id}",
+        s3=s3_access(),
     )
-    for outcome in report.quarantined:
-        log.warning("quarantined %s (%s): %s", outcome.name, outcome.concept, outcome.reason)
-    log.info("%d accepted, %d known, %d quarantined", len(report.accepted), len(report.known), len(report.quarantined))
-    usable = {outcome.concept for outcome in (*report.accepted, *report.known)}
-    return sorted(report.concepts if order.scheduled else usable)
+    for outcome in (*report.waiting, *report.quarantined):
+        log.warning("%s %s (%s): %s", outcome.kind, outcome.name, outcome.concept, outcome.reason)
+    for note in report.notes:
+        log.warning("%s", note)
+    log.info("%s", ", ".join(f"{count} {kind}" for kind, count in report.counts.items()))
+    return list(report.concepts if order.scheduled else report.seen)
 
 
 def validate(concept_name: str) -> str:

@@ -38,13 +38,13 @@ class Look:
     preview: bytes
 
     @classmethod
-    def at(cls, image: Image.Image, embedding: Floats, original: bytes = b"") -> Look:
-        """Look at an upright RGB picture; ``original`` is its file, for traces of compression."""
+    def at(cls, image: Image.Image, embedding: Floats, *, measures: Mapping[str, float] | None = None) -> Look:
+        """Look at an upright RGB picture, of which the ``measures`` may be known."""
         sight = Sight.of(image)
         buffer = io.BytesIO()
         shrink(sight.small, PREVIEW).save(buffer, "JPEG", quality=82)
         return cls(
-            measures=measure(image, original, sight=sight),
+            measures=measures or measure(image, sight=sight),
             thumbnail=likeness.thumbnail(image),
             subject=find_subject(sight.small),
             embedding=embedding,

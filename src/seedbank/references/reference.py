@@ -23,12 +23,14 @@ class Rights(Record):
     identifiable_people: bool = False
     consent: str | None = None
     """Where the consent of identifiable people is kept; required when there are any."""
+    people_checked_by: str | None = None
+    """Who looked at the photo and says that nobody in it can be identified: the other answer when something in it looks like a face."""
 
 
 class Reference(Record):
     """One photo of a concept.
 
-    ``digest`` of the photo is the SHA-256 of its original bytes; those lie under ``originals/<photo>`` and the working copy (upright,
+    ``photo`` is the SHA-256 of its original bytes; those lie under ``originals/<photo>`` and the working copy (upright,
     RGB, no metadata, PNG) under ``working/<photo>.png`` of the store.
     """
 
@@ -36,9 +38,13 @@ class Reference(Record):
     concept: str
     name: str
     """File name at intake, for people; never used as an address."""
+    working: str = Field(pattern=DIGEST)
+    """SHA-256 of the working copy."""
     width: int
     height: int
     format: str
+    faces: int = Field(default=0, ge=0)
+    """How many places of the photo look like a face to a cascade: a question to a person, never an answer."""
     rights: Rights
 
 

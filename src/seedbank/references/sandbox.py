@@ -2,24 +2,29 @@
 
 The worker has bounds on memory, files and processes, no environment but a path, and a number of seconds for each picture. It is started
 for the first picture, kept for the next ones, and replaced when it dies. It speaks in frames, a length of eight bytes and then the bytes:
-a picture goes in; a first line of JSON, and the working copy after it, comes out.
+a picture goes in; what it is, in JSON, and its working copy, which is empty for what was refused, come out.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import queue
 import resource
 import struct
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, Self
 
 from seedbank.errors import OutsideError
-from seedbank.references.decode import MAX_PIXELS, NotAPhoto, decode
+from seedbank.references.decode import MAX_PIXELS, NotAPhoto, NotNow, decode
+from seedbank.references.faces import cascade, count_faces
+from seedbank.references.measures import measure
 
 MEMORY_BYTES = 3 * 2**29
 """1.5 GiB on top of what the interpreter takes: several times the largest picture that is decoded."""
@@ -28,16 +33,21 @@ SECONDS = 20.0
 LONGEST_ANSWER = 4 * MAX_PIXELS
 """More than any working copy; a worker that sends more is not ours any longer."""
 LENGTH = struct.Struct(">Q")
+PIPE_BYTES = 2**20
+"""What Linux lets anyone have; with the usual 64 KiB, processes take turns fifty times for one picture."""
 
 
 @dataclass(frozen=True)
 class WorkingCopy:
-    """A picture as a PNG that holds nothing but upright sRGB pixels, its size in pixels, and the format it came in."""
+    """A picture as a PNG that holds nothing but upright sRGB pixels, its size in pixels, the format it came in, what may be faces, and its
+    measures (:mod:`seedbank.references.measures`)."""
 
     png: bytes
     width: int
     height: int
     format: str
+    faces: int
+    measures: dict[str, float]
 
 
 class Sandbox:
@@ -55,6 +65,11 @@ class Sandbox:
     ) -> None:
         self._stop()
 
+    @property
+    def pid(self) -> int:
+        """The worker's process id; 0 while there is none."""
+        return self._worker.pid if self._worker else 0
+
     def decode(self, data: bytes) -> WorkingCopy:
         """The working copy of a picture.
 
@@ -66,14 +81,14 @@ class Sandbox:
         for _ in range(2):
             answer, late = self._ask(data)
             if late:
-                raise NotAPhoto(
+                raise NotNow(
                     f"corrupt: decoding it took more than {self._seconds:g} seconds; save it again as a JPEG or PNG"
                 )
             if answer is not None:
-                return _working_copy(answer)
+                return _working_copy(*answer)
         raise NotAPhoto("corrupt: decoding it made the decoder give up; save it again as a JPEG or PNG")
 
-    def _ask(self, data: bytes) -> tuple[bytes | None, bool]:
+    def _ask(self, data: bytes) -> tuple[tuple[bytes, bytes] | None, bool]:
         """The worker's answer, None if it died over it; and whether that was because it took too long."""
         worker = self._worker or self._start()
         late = threading.Event()
@@ -100,6 +115,9 @@ class Sandbox:
             self._worker = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
             )
+            for pipe in (self._worker.stdin, self._worker.stdout):
+                if pipe:
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except OSError as error:
             raise OutsideError(
                 f"cannot start a process to decode pictures in: {error.strerror}; free some memory"
@@ -120,18 +138,49 @@ class Sandbox:
         self._worker = None
 
 
-def _exchange(worker: subprocess.Popen[bytes], data: bytes) -> bytes | None:
+class Sandboxes:
+    """Several sandboxes, each used from one thread at a time; the first is reused as long as it keeps up. Use it as a context manager."""
+
+    def __init__(self, count: int) -> None:
+        self._all = [Sandbox() for _ in range(count)]
+        self._idle: queue.LifoQueue[Sandbox] = queue.LifoQueue()
+        for sandbox in self._all:
+            self._idle.put(sandbox)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for sandbox in self._all:
+            sandbox.__exit__(kind, error, trace)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._all)
+
+    def decode(self, data: bytes) -> WorkingCopy:
+        """:meth:`Sandbox.decode` in whichever sandbox is idle; waits for one."""
+        sandbox = self._idle.get()
+        try:
+            return sandbox.decode(data)
+        finally:
+            self._idle.put(sandbox)
+
+
+def _exchange(worker: subprocess.Popen[bytes], data: bytes) -> tuple[bytes, bytes] | None:
     assert worker.stdin
     assert worker.stdout
     try:
         _send(worker.stdin, data)
-        return _receive(worker.stdout, LONGEST_ANSWER)
+        return _receive(worker.stdout, LONGEST_ANSWER), _receive(worker.stdout, LONGEST_ANSWER)
     except (OSError, EOFError):
         return None
 
 
-def _working_copy(answer: bytes) -> WorkingCopy:
-    head, _, png = answer.partition(b"\n")
+def _working_copy(head: bytes, png: bytes) -> WorkingCopy:
     fields: dict[str, Any] = json.loads(head)
     if "refused" in fields:
         raise NotAPhoto(fields["refused"])
@@ -154,19 +203,21 @@ def _receive(pipe: IO[bytes], longest: int) -> bytes:
     return data
 
 
-def _answer(data: bytes) -> bytes:
+def _work_on(data: bytes) -> tuple[dict[str, Any], bytes]:
+    decoded = decode(data)
+    png = decoded.to_png()
+    image = decoded.image
+    fields = {"width": image.width, "height": image.height, "format": decoded.format, "faces": count_faces(image)}
+    return fields | {"measures": measure(image, data)}, png
+
+
+def _answer(data: bytes) -> tuple[dict[str, Any], bytes]:
     try:
-        decoded = decode(data)
-        png = decoded.to_png()
+        return _work_on(data)
     except NotAPhoto as error:
-        return json.dumps({"refused": str(error)}).encode() + b"\n"
+        return {"refused": str(error)}, b""
     except MemoryError:
-        return (
-            json.dumps({"refused": "too many pixels: decoding it takes too much memory; scale it down"}).encode()
-            + b"\n"
-        )
-    fields = {"width": decoded.image.width, "height": decoded.image.height, "format": decoded.format}
-    return json.dumps(fields).encode() + b"\n" + png
+        return {"refused": "too many pixels: decoding it takes too much memory; scale it down"}, b""
 
 
 def _confine(memory_bytes: int) -> None:
@@ -182,14 +233,19 @@ def _confine(memory_bytes: int) -> None:
 def _work(memory_bytes: int) -> None:
     from PIL import Image
 
-    Image.init()  # load the decoders while files can still be opened
+    Image.init()  # load decoders and cascade while files can still be opened
+    cascade()
+    with suppress(NotAPhoto):
+        decode(b"\0")
     _confine(memory_bytes)
     while True:
         try:
             data = _receive(sys.stdin.buffer, 2**63)
         except EOFError:
             return
-        _send(sys.stdout.buffer, _answer(data))
+        fields, png = _answer(data)
+        _send(sys.stdout.buffer, json.dumps(fields).encode())
+        _send(sys.stdout.buffer, png)
 
 
 if __name__ == "__main__":

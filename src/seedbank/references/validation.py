@@ -38,10 +38,11 @@ from seedbank.references.examination import Examination
 from seedbank.references.intake import load_pool
 from seedbank.references.judging import Checks, sitting
 from seedbank.references.look import Look
+from seedbank.references.measured import measures_of
 from seedbank.references.pool import MeasuredPool, Siblings, measure_pool, numbers
 from seedbank.references.reference import Reference, ReferenceSet
 from seedbank.references.report import Findings, write_report
-from seedbank.references.rights import check_rights
+from seedbank.references.rights import check_reference
 from seedbank.references.siblings import find_siblings
 from seedbank.references.suites import PHOTOS, SET, photo_suite, set_suite
 from seedbank.references.verdicts import broken_by, explain, explain_rows, tell_verdicts
@@ -50,7 +51,6 @@ from seedbank.trials import ModelCard
 __all__ = [
     "Embeds",
     "Examination",
-    "check_rights",
     "examine",
     "latest_reference_set",
     "load_reference_set",
@@ -58,8 +58,6 @@ __all__ = [
     "working_image",
 ]
 
-HEADER = 262_144
-"""Bytes of a file that are read for traces of compression: the tables of a JPEG lie before its picture."""
 RULES = "2"
 """Raise when measures or rules change their meaning: a pool is then judged anew."""
 
@@ -142,7 +140,7 @@ def working_image(bank: Bank, reference: Reference) -> Image.Image:
     """The working copy of a photo: upright, RGB, without metadata.
 
     Raises:
-        StoreError: it is not there.
+        StoreError: it is not there, or not what was made of the photo at intake.
     """
     try:
         data = bank.store.get(f"working/{reference.photo}.png")
@@ -150,6 +148,8 @@ def working_image(bank: Bank, reference: Reference) -> Image.Image:
         raise StoreError(
             f"no working copy of {reference.name} in {bank.store.url}; run `seedbank intake` again"
         ) from None
+    if sha256(data) != reference.working:
+        raise StoreError(f"the working copy of {reference.name} was changed in {bank.store.url}; restore it")
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         return image.convert("RGB")
 
@@ -173,7 +173,7 @@ def _sample(bank: Bank, concept: Concept, day: date) -> _Sample:
     others = [item for item in whole if item.photo not in picks.pinned]
     judged = {*picks.pinned, *(item.photo for item in others[: most - len(picks.pinned)])}
     pool = tuple(item for item in whole if item.photo in judged)
-    faults = tuple(tuple(check_rights(item.rights, purpose=purpose, today=day)) for item in pool)
+    faults = tuple(tuple(check_reference(item, purpose=purpose, today=day)) for item in pool)
     return _Sample(pool, faults, picks, of=len(whole))
 
 
@@ -241,11 +241,7 @@ def _look(bank: Bank, reference: Reference, embedder: Embeds) -> Look:
     """Everything that is seen of one photo; nothing of it stays in memory but that."""
     image = working_image(bank, reference)
     (vector,) = embed(embedder, [image])
-    try:
-        original = bank.store.get(f"originals/{reference.photo}")
-    except KeyError:  # only traces of compression are read from it
-        original = b""
-    return Look.at(image, vector, original[:HEADER])
+    return Look.at(image, vector, measures=measures_of(bank.store, reference, lambda: image))
 
 
 def _left_out(sample: _Sample) -> list[str]:

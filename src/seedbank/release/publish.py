@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
 from seedbank.bank import Bank
-from seedbank.errors import UnusableReferences, UsageError, VerificationError
+from seedbank.errors import UsageError, VerificationError
 from seedbank.records import sha256
-from seedbank.references.intake import load_pool
+from seedbank.references.clearance import cleared
 from seedbank.references.reference import Reference
-from seedbank.references.rights import check_rights
 from seedbank.references.validation import load_reference_set
 from seedbank.release.manifest import (
     DOSSIER,
@@ -76,7 +75,7 @@ def publish(bank: Bank, dossier_digest: str, *, today: date | None = None) -> Re
     signer = ensure_key(bank.settings.keys, "release")
     if not bank.store.exists(f"{folder}/{STATEMENT}"):
         decisions = approved(bank, dossier_digest)
-        references = usable_references(bank, dossier, today or datetime.now(UTC).date())
+        references = cleared(bank, dossier.concept, dossier.references, today=today)
         files = release_files(bank, dossier, decisions, references)
         for name, data in files.items():
             bank.store.put(f"{folder}/{name}", data)
@@ -99,28 +98,6 @@ def pinned_entries(bank: Bank) -> dict[int, str]:
     manifests = (key for key in bank.store.keys("releases/") if key.endswith(f"/{MANIFEST}"))
     pins = (Manifest.from_bytes(bank.store.get(key)).ledger for key in manifests)
     return {pin.number: pin.entry for pin in pins}
-
-
-def usable_references(bank: Bank, dossier: Dossier, today: date) -> tuple[Reference, ...]:
-    """The references of ``dossier`` with their rights as they stand now.
-
-    Raises:
-        UnusableReferences: one is gone from the pool, or its rights do not hold; the message says whom to ask.
-    """
-    purpose = bank.concept(dossier.concept).policy.purpose
-    pool = {item.photo: item for item in load_pool(bank, dossier.concept)}
-    faults = []
-    for item in dossier.references:
-        now = pool.get(item.photo)
-        found = (
-            check_rights(now.rights, purpose=purpose, today=today)
-            if now
-            else ["taken out of the pool since the review"]
-        )
-        faults += [f"{item.name}: {fault}" for fault in found]
-    if faults:
-        raise UnusableReferences(f"nothing of {dossier.concept} may be published: {'; '.join(faults)}")
-    return tuple(pool[item.photo] for item in dossier.references)
 
 
 def release_files(

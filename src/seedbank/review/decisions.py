@@ -8,7 +8,7 @@ closed: whatever is missing, unreadable or odd means no.
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Literal
 
 from pydantic import Field
@@ -16,6 +16,7 @@ from pydantic import Field
 from seedbank.bank import Bank
 from seedbank.errors import NotApproved, RefusedError, UsageError, VerificationError
 from seedbank.records import Record, canonical_json, sha256
+from seedbank.references.clearance import cleared
 from seedbank.references.reference import DIGEST
 from seedbank.review.dossier import Dossier, load_dossier
 from seedbank.review.roster import SEATS, Reviewer, Roster, load_roster
@@ -71,10 +72,14 @@ def record_decision(
     reason: str,
     scripted: bool,
     via: str,
+    today: date | None = None,
 ) -> Decision:
     """Sign and keep an answer. The same answer given again (a task that is retried) returns the one on record.
 
+    Nobody can say "publish" while the rights of a reference do not hold; ``today`` is the day on which they must, None for today (UTC).
+
     Raises:
+        UnusableReferences: they do not; the message says whom to ask.
         UsageError: no such seat or dossier, or the reason is too short to say anything.
         NotApproved: this person may not answer, or the seat has another answer already.
     """
@@ -98,6 +103,8 @@ def record_decision(
     others = [found for other in range(1, SEATS + 1) if other != seat and (found := decision_of(bank, dossier, other))]
     check_person(decision, frozen.requested_by, load_roster(bank.settings.roster))
     check_different([decision, *others])
+    if verdict == "publish" and decision_of(bank, dossier, seat) is None:
+        cleared(bank, frozen.concept, frozen.references, today=today)
     envelope = ensure_key(bank.settings.keys, "review").seal(decision.statement())
     if not bank.store.put_new(_key(dossier, seat), envelope):
         decision = _same_answer(decision, decision_of(bank, dossier, seat))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import urllib.parse
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from seedbank.errors import StoreError
 from seedbank.storage.base import Capabilities, check_key
 
 _TEMPORARY = ".tmp"
 """Folder below the root for writes that are not finished; never among the keys."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ class LocalStore:
     def put(self, key: str, data: bytes) -> None:
         """Store ``data`` under ``key``, replacing what is there."""
         target = self.path(key)
-        temporary = self._write_temporary(target, data)
+        temporary = self._write_temporary(data)
         try:
-            temporary.replace(target)
+            _in_folder(target, lambda: temporary.replace(target))
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise StoreError(f"cannot write {key} in {self.url}: {error.strerror}") from error
@@ -67,9 +70,9 @@ class LocalStore:
     def put_new(self, key: str, data: bytes) -> bool:
         """Store ``data`` unless something is there; True if this call stored it."""
         target = self.path(key)
-        temporary = self._write_temporary(target, data)
+        temporary = self._write_temporary(data)
         try:
-            os.link(temporary, target)
+            _in_folder(target, lambda: os.link(temporary, target))
         except FileExistsError:
             return False
         except OSError as error:
@@ -104,17 +107,26 @@ class LocalStore:
         self.delete(key)
         return Capabilities(conditional_write=first and not second, versioning=False, object_lock=False)
 
-    def _write_temporary(self, target: Path, data: bytes) -> Path:
+    def _write_temporary(self, data: bytes) -> Path:
         """``data`` in a file of its own below ``root``, apart from every key: a killed write leaves nothing among the objects."""
+        path = self.root / _TEMPORARY / uuid.uuid4().hex
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (self.root / _TEMPORARY).mkdir(exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.root / _TEMPORARY, delete=False) as file:
+            with _in_folder(path, lambda: path.open("xb")) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
+            path.unlink(missing_ok=True)
             raise StoreError(
-                f"cannot write below {target.parent}: {error.strerror}; check space and permissions"
+                f"cannot write below {self.root}: {error.strerror}; check space and permissions"
             ) from error
-        return Path(file.name)
+        return path
+
+
+def _in_folder(path: Path, act: Callable[[], T]) -> T:
+    """What ``act`` gives, which needs the folder of ``path``; the folder is made if it is not there yet."""
+    try:
+        return act()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return act()

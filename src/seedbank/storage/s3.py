@@ -1,7 +1,8 @@
 """A store in an S3 bucket, through the ``minio`` client; works with any server that speaks S3.
 
-Endpoint and credentials come from the environment and go nowhere else: ``SEEDBANK_S3_ENDPOINT`` (``host[:port]``), ``AWS_ACCESS_KEY_ID``,
-``AWS_SECRET_ACCESS_KEY``, and if wanted ``AWS_SESSION_TOKEN``, ``AWS_REGION`` and ``SEEDBANK_S3_SECURE`` (``false`` for plain HTTP).
+Endpoint and credentials come from the environment, or from a mapping with the same names that a caller made from an Airflow connection, and
+go nowhere else: ``SEEDBANK_S3_ENDPOINT`` (``host[:port]``), ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, and if wanted
+``AWS_SESSION_TOKEN``, ``AWS_REGION`` and ``SEEDBANK_S3_SECURE`` (``false`` for plain HTTP).
 
 New-only writes are conditional PUTs (``If-None-Match: *``, RFC 9110 13.1.2), which the client cannot make by itself: they go through a
 presigned URL. Servers that ignore the condition overwrite in silence, so it is probed before the first one, in the bucket itself: some
@@ -15,11 +16,11 @@ import os
 import urllib.parse
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 import urllib3
 from minio import Minio
@@ -82,6 +83,14 @@ def connect(env: Mapping[str, str] | None = None) -> tuple[Minio, urllib3.PoolMa
     return client, pool
 
 
+class Listed(NamedTuple):
+    """An object as a listing shows it; its ``mark`` changes whenever its bytes do."""
+
+    key: str
+    size: int
+    mark: str
+
+
 @dataclass(frozen=True)
 class Bucket:
     """One bucket and the client that reaches it. Keys are whatever the bucket holds; errors are ours."""
@@ -91,31 +100,39 @@ class Bucket:
     http: urllib3.PoolManager
 
     @classmethod
-    def from_url(cls, url: str) -> tuple[Self, str]:
-        """The bucket and the key prefix (empty or ending in a slash) behind ``s3://bucket[/prefix]``."""
+    def from_url(cls, url: str, env: Mapping[str, str] | None = None) -> tuple[Self, str]:
+        """The bucket and the key prefix (empty or ending in a slash) behind ``s3://bucket[/prefix]``, reached as :func:`connect` says."""
         parts = urllib.parse.urlparse(url)
         if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
             raise UsageError(
                 "expected s3://bucket or s3://bucket/prefix, without credentials in it; those come from the environment"
             )
         prefix = parts.path.strip("/")
-        return cls(parts.netloc, *connect()), f"{prefix}/" if prefix else ""
+        return cls(parts.netloc, *connect(env)), f"{prefix}/" if prefix else ""
 
     def get(self, key: str, *, limit: int = 0) -> bytes:
         """The bytes under ``key``, at most ``limit`` of them if it is not 0; raises :class:`KeyError` when there are none."""
         with self.errors(f"read {key}", missing=key):
-            response = self.client.get_object(self.name, key, length=limit)
-            try:
-                return bytes(response.read())
-            finally:
-                response.close()
-                response.release_conn()
+            for _ in range(ATTEMPTS - 1):
+                with suppress(
+                    urllib3.exceptions.ProtocolError
+                ):  # cut off in the middle: the transport repeats requests, not answers
+                    return self._read(key, limit)
+            return self._read(key, limit)
 
-    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """All keys that start with ``prefix`` with their sizes, ascending."""
+    def _read(self, key: str, limit: int) -> bytes:
+        response = self.client.get_object(self.name, key, length=limit)
+        try:
+            return bytes(response.read())
+        finally:
+            response.close()
+            response.release_conn()
+
+    def list(self, prefix: str = "") -> Iterator[Listed]:
+        """All objects whose key starts with ``prefix``, ascending."""
         with self.errors(f"list {prefix or 'the bucket'}"):
             for item in self.client.list_objects(self.name, prefix=prefix, recursive=True):
-                yield str(item.object_name), int(item.size or 0)
+                yield Listed(str(item.object_name), int(item.size or 0), str(item.etag or ""))
 
     @contextmanager
     def errors(self, doing: str, *, missing: str | None = None) -> Iterator[None]:
@@ -146,13 +163,13 @@ class S3Store:
     prefix: str
 
     @classmethod
-    def from_url(cls, url: str) -> Self:
+    def from_url(cls, url: str, env: Mapping[str, str] | None = None) -> Self:
         """Open ``s3://bucket[/prefix]``; the bucket must be there. Nothing is sent yet.
 
         Raises:
             UsageError: not such a URL, or the environment does not say how to reach S3.
         """
-        return cls(*Bucket.from_url(url))
+        return cls(*Bucket.from_url(url, env))
 
     @property
     def url(self) -> str:
@@ -197,8 +214,8 @@ class S3Store:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """All keys that start with ``prefix``, ascending."""
-        for key, _ in self.bucket.list(self.prefix + prefix):
-            yield key.removeprefix(self.prefix)
+        for item in self.bucket.list(self.prefix + prefix):
+            yield item.key.removeprefix(self.prefix)
 
     def delete(self, key: str) -> None:
         """Remove ``key``; no error when nothing is there."""

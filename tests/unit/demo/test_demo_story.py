@@ -65,6 +65,16 @@ def test_the_next_dag_follows_from_the_ledger(entries: list[Entry], expected: st
         ("intake.accepted", {"name": "a.jpg"}, "wingnut: accepted a.jpg"),
         ("intake.quarantined", {"name": "b.jpg", "reason": "truncated"}, "wingnut: quarantined b.jpg: truncated"),
         (
+            "photo.duplicate",
+            {"name": "c.jpg", "of": "a.jpg"},
+            "wingnut: left out c.jpg: an exact duplicate of a.jpg",
+        ),
+        (
+            "photo.waiting",
+            {"name": "d.jpg", "reason": "waits: it shows what may be a face"},
+            "wingnut: d.jpg waits: it shows what may be a face",
+        ),
+        (
             "decision.recorded",
             {"seat": 1, "reviewer": "alice", "verdict": "publish", "reason": "sharp", "scripted": False},
             "wingnut: seat 1: alice says publish (sharp)",

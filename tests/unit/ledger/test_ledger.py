@@ -83,6 +83,26 @@ class TestOnce:
             ledger.once("intake.accepted", actor="a", concept="wingnut", key=str(number))
         assert store.reads[0] <= 30
 
+    def test_what_stands_before_the_window_is_neither_read_nor_known(self, tmp_path: Path) -> None:
+        store = CountingStore(tmp_path, [0])
+        for number in range(30):
+            Ledger(store).append("trial.finished", actor="a", concept="wingnut", key=str(number))
+        store.reads[0] = 0
+        ledger = Ledger(store)
+        assert ledger.length() == 30
+        inside = ledger.once("trial.finished", actor="b", concept="wingnut", key="29", after=28)
+        assert (inside.number, inside.actor) == (30, "a")
+        assert ledger.once("trial.finished", actor="b", concept="wingnut", key="0", after=28).number == 31
+        assert ledger.once("trial.finished", actor="b", concept="wingnut", key="0", after=31).number == 32
+        assert store.reads[0] < 8
+        assert ledger.once("trial.finished", actor="b", concept="wingnut", key="1").number == 2
+        assert ledger.verify() == 32
+
+    def test_entries_behind_a_number_are_told_in_order(self, ledger: Ledger) -> None:
+        entries = fill(ledger, 4)
+        assert list(ledger.since(2)) == entries[2:]
+        assert list(ledger.since(4)) == []
+
 
 @given(data=st.data())
 def test_any_change_removal_or_move_of_entries_is_found(

@@ -11,6 +11,9 @@ from support.trials import CONCEPT, Made, answer, make_bank, make_trial
 Step = tuple[str, dict[str, Any]]
 PHOTO: Step = ("intake.accepted", {"key": "p"})
 BAD: Step = ("intake.quarantined", {"key": "q"})
+WAITS: Step = ("photo.waiting", {"key": "w", "photo": "1"})
+ANSWERED: Step = ("intake.accepted", {"key": "w2", "photo": "1"})
+COPY: Step = ("photo.duplicate", {"key": "c", "photo": "1", "of": "a.jpg"})
 SET: Step = ("references.validated", {"key": "a" * 64, "reference_set": "a" * 64})
 REFUSED: Step = ("references.refused", {"key": "b" * 64, "reason": "too few photos"})
 STARTED: Step = ("trial.started", {"key": "c" * 64})
@@ -39,6 +42,9 @@ def stand(tmp_path: Path, *story: Step) -> ConceptStatus:
     [
         ([BAD], "photos refused", "0 accepted, 1 in quarantine", "seedbank intake"),
         ([BAD, PHOTO, PHOTO, BAD], "photos in", "2 accepted, 2 in quarantine", "seedbank validate wingnut"),
+        ([WAITS], "photos refused", "0 accepted, 0 in quarantine, 1 waiting for consent", "seedbank intake"),
+        ([WAITS, WAITS, ANSWERED], "photos in", "1 accepted, 0 in quarantine", "seedbank validate wingnut"),
+        ([PHOTO, COPY, COPY], "photos in", "1 accepted, 0 in quarantine, 2 exact duplicates", "seedbank validate"),
         ([PHOTO, REFUSED], "photos refused", "too few photos", "seedbank intake"),
         ([PHOTO, REFUSED, PHOTO], "photos in", "2 accepted", "seedbank validate wingnut"),
         ([PHOTO, SET], "set frozen", "reference set aaaaaaaaaaaa", "seedbank optimise wingnut"),

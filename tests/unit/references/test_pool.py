@@ -25,7 +25,8 @@ SUITE = photo_suite(POLICY)
 def reference(name: str, image: Image.Image) -> Reference:
     rights = Rights.model_validate(RIGHTS)
     size = {"width": image.width, "height": image.height}
-    return Reference(photo=sha256(name.encode()), concept="wingnut", name=name, format="JPEG", rights=rights, **size)
+    photo = sha256(name.encode())
+    return Reference(photo=photo, concept="wingnut", name=name, working=photo, format="JPEG", rights=rights, **size)
 
 
 def measured(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbank.references.reference import Rights
-from seedbank.references.rights import NoRights, check_rights, parse_sidecar
+from seedbank.references.reference import Reference, Rights
+from seedbank.references.rights import NoRights, check_reference, check_rights, face_question, parse_sidecar
 
 TODAY = date(2026, 11, 24)
 FIELDS = b"licence: CC-BY-4.0\nsource: own workshop\ncleared_by: dana\ncleared_on: 2026-01-05\npurpose: [synthetic-release]\n"
@@ -33,7 +33,6 @@ def test_one_purpose_may_stand_without_a_list() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (None, "there is no sidecar"),
         (b"", "expected a sidecar with the fields licence"),
         (b"- a\n- list\n", "expected a sidecar with the fields licence"),
         (b"licence: [", "not YAML"),
@@ -49,7 +48,7 @@ def test_one_purpose_may_stand_without_a_list() -> None:
         (FIELDS + b"lisence: MIT\n", "lisence: extra inputs are not permitted"),
     ],
 )
-def test_what_is_no_complete_sidecar_is_no_rights(data: bytes | None, reason: str) -> None:
+def test_what_is_no_complete_sidecar_is_no_rights(data: bytes, reason: str) -> None:
     with pytest.raises(NoRights, match=f"no rights on record: .*{reason}"):
         parse_sidecar(data)
 
@@ -87,3 +86,35 @@ def test_every_fault_says_who_can_mend_it(changes: dict[str, object], fault: str
 def test_all_faults_are_named_at_once() -> None:
     wrong = rights(expires=date(2026, 2, 1), purpose=("research",), identifiable_people=True)
     assert len(check_rights(wrong, purpose="synthetic-release", today=TODAY)) == 3
+
+
+def reference(faces: int, **changes: object) -> Reference:
+    size = {"width": 8, "height": 8, "format": "JPEG"}
+    return Reference(
+        photo="0" * 64, working="0" * 64, concept="hook", name="a.jpg", faces=faces, rights=rights(**changes), **size
+    )
+
+
+def test_faces_without_an_answer_make_a_photo_wait() -> None:
+    for changes in ({}, {"identifiable_people": False}):
+        (fault,) = check_reference(reference(2, **changes), purpose="synthetic-release", today=TODAY)
+        assert fault.startswith(
+            "waits: it shows what may be 2 faces and no consent is on record; dana adds where consent"
+        )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"consent": "folder 7"}, {"identifiable_people": True, "consent": "folder 7"}, {"people_checked_by": "dora"}],
+)
+def test_consent_or_a_person_who_looked_is_an_answer(answer: dict[str, object]) -> None:
+    assert check_reference(reference(1, **answer), purpose="synthetic-release", today=TODAY) == []
+
+
+def test_where_nothing_looks_like_a_face_nothing_is_asked() -> None:
+    assert face_question(reference(0)) == ""
+
+
+def test_people_without_consent_are_a_fault_and_no_second_question() -> None:
+    (fault,) = check_reference(reference(1, identifiable_people=True), purpose="synthetic-release", today=TODAY)
+    assert fault.startswith("shows identifiable people without consent")

@@ -11,7 +11,7 @@ from seedbank.release import Manifest, latest_release, publish, verify_release
 from seedbank.release.manifest import MANIFEST, STATEMENT
 from seedbank.seeds import Seed
 from seedbank.storage import LocalStore
-from support.trials import CONCEPT, Made, make_bank, make_rights, make_trial
+from support.trials import CONCEPT, Made, change_rights, make_bank, make_rights, make_trial
 
 
 @pytest.fixture
@@ -127,18 +127,20 @@ class TestRefused:
         ],
     )
     def test_rights_must_hold_on_the_day(self, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
-        made = make_trial(make_bank(tmp_path), rights=make_rights(**changes))
+        made = make_trial(make_bank(tmp_path))
         dossier = made.approve()
+        change_rights(made, **changes)
         with pytest.raises(UnusableReferences, match=words):
             publish(made.bank, dossier.digest, today=date(2026, 6, 2))
         assert not list(made.bank.store.keys("releases/"))
 
     def test_rights_that_were_renewed_count(self, tmp_path: Path) -> None:
-        made = make_trial(make_bank(tmp_path), rights=make_rights(expires=date(2026, 6, 1)))
+        made = make_trial(make_bank(tmp_path))
         dossier = made.approve()
-        for photo in dossier.references:
-            renewed = photo.model_copy(update={"rights": make_rights(expires=date(2036, 6, 1))})
-            made.bank.store.put(f"pools/{CONCEPT}/{photo.photo}.json", renewed.to_bytes())
+        change_rights(made, expires=date(2026, 6, 1))
+        with pytest.raises(UnusableReferences, match="expired on 2026-06-01"):
+            publish(made.bank, dossier.digest, today=date(2026, 6, 2))
+        change_rights(made, expires=date(2036, 6, 1))
         release = publish(made.bank, dossier.digest, today=date(2026, 6, 2))
         assert {item.rights.expires for item in release.manifest.references} == {date(2036, 6, 1)}
 
@@ -146,6 +148,14 @@ class TestRefused:
         dossier = made.approve()
         made.bank.store.delete(f"pools/{CONCEPT}/{dossier.references[2].photo}.json")
         with pytest.raises(UnusableReferences, match=r"wingnut-2.jpg: taken out of the pool"):
+            publish(made.bank, dossier.digest)
+
+    def test_a_face_that_nobody_answered_for(self, made: Made) -> None:
+        dossier = made.approve()
+        photo = dossier.references[0]
+        asking = photo.model_copy(update={"faces": 1})
+        made.bank.store.put(f"pools/{CONCEPT}/{photo.photo}.json", asking.to_bytes())
+        with pytest.raises(UnusableReferences, match=r"wingnut-0.jpg: waits: it shows what may be a face"):
             publish(made.bank, dossier.digest)
 
     def test_a_picture_that_was_exchanged_after_the_review(self, made: Made) -> None:

@@ -1,18 +1,19 @@
 """Every way in which an approval can be missing or forged, with real signatures on a real ledger."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from seedbank.errors import NotApproved, UsageError, VerificationError
+from seedbank.errors import NotApproved, UnusableReferences, UsageError, VerificationError
 from seedbank.records import sha256
 from seedbank.review.decisions import Decision, approved, decision_of, settle
 from seedbank.review.dossier import Dossier
 from seedbank.review.roster import Reviewer, load_roster
 from seedbank.signing import Signer, ensure_key
-from support.trials import ROSTER, Made, answer, make_bank, make_trial
+from support.trials import ROSTER, Made, answer, change_rights, make_bank, make_trial
 
 
 @pytest.fixture
@@ -140,6 +141,29 @@ class TestRecording:
         fields = {"seat": 1, **changes}
         with pytest.raises(UsageError, match="expected a seat from 1 to 2 and a reason of at least 5 characters"):
             answer(made.bank, dossier.digest, fields.pop("seat"), person(made, "alice"), **fields)
+
+    def test_nobody_says_publish_once_rights_have_expired(self, made: Made, dossier: Dossier) -> None:
+        change_rights(made, expires=date(2026, 6, 1))
+        for today, holds in ((date(2026, 6, 2), False), (date(2026, 6, 1), True)):
+            if not holds:
+                with pytest.raises(
+                    UnusableReferences, match=r"wingnut-0.jpg: rights expired on 2026-06-01: sam can renew"
+                ):
+                    answer(made.bank, dossier.digest, 1, person(made, "alice"), today=today)
+                assert decision_of(made.bank, dossier.digest, 1) is None
+            else:
+                answer(made.bank, dossier.digest, 1, person(made, "alice"), today=today)
+        assert decision_of(made.bank, dossier.digest, 1)
+
+    def test_anybody_may_reject_whatever_the_rights(self, made: Made, dossier: Dossier) -> None:
+        change_rights(made, expires=date(2026, 6, 1))
+        said = answer(made.bank, dossier.digest, 1, person(made, "alice"), verdict="reject", today=date(2026, 6, 2))
+        assert said.verdict == "reject"
+
+    def test_an_answer_on_record_stays_when_rights_expire_later(self, made: Made, dossier: Dossier) -> None:
+        first = answer(made.bank, dossier.digest, 1, person(made, "alice"), today=date(2026, 6, 1))
+        change_rights(made, expires=date(2026, 6, 1))
+        assert answer(made.bank, dossier.digest, 1, person(made, "alice"), today=date(2026, 6, 2)) == first
 
     def test_an_unknown_dossier(self, made: Made) -> None:
         with pytest.raises(UsageError, match="no dossier"):

@@ -277,15 +277,30 @@ def _webp(image: Image) -> bytes:
 def _log_whole(bank: Bank, mlflow: _Client, run: _Run, trial: Trial) -> None:
     """What concerns all starts of a trial, last: a run that is whole has whole children."""
     references = load_reference_set(bank, trial.reference_set).references
-    mlflow.log(run, params=_params(trial), metrics=_metrics(bank, trial), tags=_tags(trial))
+    pages = _reference_pages(bank, trial)
+    mlflow.log(
+        run, params=_params(trial), metrics=_metrics(bank, trial), tags=_tags(trial) | _page_tags(bank, trial, pages)
+    )
     _log_dataset(mlflow, run, trial, [item.name for item in references])
     sheet = draw_sheet(bank, trial, references=references, candidates=trial.candidates)
     papers = {"trial.json": trial.to_bytes(), "environment.json": json.dumps(software(), indent=2).encode()}
     photos = [item.model_dump(mode="json") for item in references]
-    mlflow.log_files(
-        run, {"sheet.png": to_png(sheet), "references.json": json.dumps(photos, indent=2).encode(), **papers}
-    )
+    beside = {f"references/{name}": bank.store.get(key) for name, key in pages.items()}
+    listed = {"references.json": json.dumps(photos, indent=2).encode()}
+    mlflow.log_files(run, {"sheet.png": to_png(sheet), **listed, **papers, **beside})
     mlflow.finish(run)
+
+
+def _reference_pages(bank: Bank, trial: Trial) -> dict[str, str]:
+    """The report on the reference photos and their Data Docs: keys by name. Sets of earlier versions have no report."""
+    folder = f"reference-sets/{trial.reference_set}/"
+    return {key.removeprefix(folder): key for key in bank.store.keys(folder)}
+
+
+def _page_tags(bank: Bank, trial: Trial, pages: Mapping[str, str]) -> dict[str, str]:
+    """Where the first pages of both lie in the store."""
+    named = {"seedbank.reference_report": "report.html", "seedbank.data_docs": "data-docs/index.html"}
+    return {tag: f"{bank.store.url}/{pages[name]}" for tag, name in named.items() if name in pages}
 
 
 def _params(trial: Trial) -> dict[str, object]:

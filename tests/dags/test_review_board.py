@@ -34,6 +34,39 @@ def test_nobody_sees_anything_without_signing_in(airflow: Any, dossier: Dossier,
         assert airflow.call(None, "GET", path).status_code == 401, path
 
 
+@pytest.mark.parametrize("kind", ["reference-sets", "validations"])
+def test_reports_on_photos_and_their_data_docs_are_served_and_run_nothing(airflow: Any, bank: Bank, kind: str) -> None:
+    folder = f"{kind}/{'a' * 64}"
+    bank.store.put(f"{folder}/report.html", b"<p>the report</p>")
+    bank.store.put(f"{folder}/data-docs/static/a.css", b"p {}")
+    bank.store.put(f"{kind}/{'a' * 64}.json", b"{}")
+    assert airflow.call(None, "GET", f"/seedbank/{folder}/report.html").status_code == 401
+    report = airflow.call("vic", "GET", f"/seedbank/{folder}/report.html")
+    assert (report.status_code, report.text) == (200, "<p>the report</p>")
+    assert "script-src" not in report.headers["content-security-policy"]
+    assert "default-src 'none'" in report.headers["content-security-policy"]
+    assert (
+        airflow.call("vic", "GET", f"/seedbank/{folder}/data-docs/static/a.css")
+        .headers["content-type"]
+        .startswith("text/css")
+    )
+    for path in (
+        f"{folder}/other.html",
+        f"{folder}/data-docs/%2e%2e/report.html",
+        f"{folder}/data-docs/gone.html",
+        f"{folder}.json",
+    ):
+        assert airflow.call("vic", "GET", f"/seedbank/{path}").status_code in {404, 422}, path
+
+
+def test_the_overview_links_the_newest_report_of_each_concept(airflow: Any, bank: Bank) -> None:
+    for event, reference_set in (("references.refused", ""), ("references.validated", "b" * 64)):
+        bank.record(event, concept="wingnut", key="k", validation="a" * 64, reference_set=reference_set)
+    page = airflow.call("vic", "GET", "/seedbank/").text
+    assert f'href="/seedbank/reference-sets/{"b" * 64}/report.html">wingnut</a>' in page
+    assert "validations/" not in page
+
+
 def test_the_overview_lists_what_waits_first(airflow: Any, bank: Bank, dossier: Dossier) -> None:
     page = airflow.call("vic", "GET", "/seedbank/").text
     assert f'href="{url(dossier)}"' in page

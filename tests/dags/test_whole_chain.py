@@ -62,7 +62,8 @@ def test_photos_become_a_signed_release(bank: Bank, photos: Path, run: Any, revi
     assert sorted(states["validate"]) == ["failed", "success"]  # too few photos of one kind do not stop the other
     assert announced["partition_key"] == KIND
     chosen = latest_reference_set(bank, KIND)
-    assert announced["extra"] == {"digest": chosen.digest, "requested_by": ["dag_test", "mia"]}
+    report = f"/seedbank/reference-sets/{chosen.digest}/report.html"
+    assert announced["extra"] == {"digest": chosen.digest, "requested_by": ["dag_test", "mia"], "report": report}
     refused = [entry.concept for entry in bank.ledger.entries(event="references.refused")]
     assert refused == [TOO_FEW]
     assert [entry.concept for entry in bank.ledger.entries(event="intake.quarantined")] == [KIND]

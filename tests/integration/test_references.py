@@ -1,6 +1,7 @@
 """Photos in, reference set out: the whole way of the reference photos, judged by the real Great Expectations."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -8,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import yaml
 from PIL import ImageFilter
 
 from seedbank.bank import Bank
-from seedbank.errors import StoreError, UnusableReferences
+from seedbank.concepts import Policy
+from seedbank.errors import StoreError, UnusableReferences, UsageError
 from seedbank.references.intake import intake, load_pool
-from seedbank.references.judging import Checks
+from seedbank.references.judging import Checks, sitting
 from seedbank.references.reference import ReferenceSet
+from seedbank.references.suites import photo_suite, read_suite, set_suite
 from seedbank.references.validation import (
     examine,
     latest_reference_set,
@@ -24,6 +28,7 @@ from seedbank.references.validation import (
 )
 from seedbank.trials import ModelCard
 from support.photos import RIGHTS, jpeg, make_bank, photo, put
+from support.pools import stock
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,7 +111,7 @@ def test_every_bad_photo_is_caught_for_its_own_reason(bank: Bank, photos: Path) 
 
 
 def test_the_set_is_frozen_with_its_checks_and_its_data_docs(bank: Bank, photos: Path) -> None:
-    take(bank, fill(photos, 6))
+    stock(bank, fill(photos, 6))
     found = frozen(bank)
     assert load_reference_set(bank, found.digest) == latest_reference_set(bank, "impeller") == found
     checks = Checks.from_bytes(bank.store.get(f"validations/{found.validation}.json"))
@@ -119,13 +124,113 @@ def test_the_set_is_frozen_with_its_checks_and_its_data_docs(bank: Bank, photos:
     assert working_image(bank, found.references[0]).size == (384, 384)
 
 
+def test_the_suite_files_are_what_runs(bank: Bank, photos: Path) -> None:
+    stock(bank, fill(photos, 6))
+    found = frozen(bank)
+    checks = Checks.from_bytes(bank.store.get(f"validations/{found.validation}.json")).checks
+    policy = bank.concept("impeller").policy
+    for suite in (photo_suite(policy), set_suite(policy)):
+        ran = [check for check in checks if check.table == suite.table]
+        assert [(check.expectation, check.column, check.minimum, check.maximum, check.severity) for check in ran] == [
+            (rule.type, rule.column, rule.minimum, rule.maximum, rule.severity) for rule in suite.rules
+        ]
+        folder = f"reference-sets/{found.digest}/data-docs/expectations/"
+        (page,) = [key for key in bank.store.keys(folder) if key.endswith(f"/{suite.table}.html")]
+        words = bank.store.get(page).decode()
+        assert all(rule.column in words for rule in suite.rules)
+
+
+def test_an_edited_suite_file_changes_the_verdict() -> None:
+    text = """
+    name: photos
+    expectations:
+      - {type: expect_table_row_count_to_be_between, severity: critical, kwargs: {min_value: 3}}
+      - {type: expect_column_values_to_not_be_null, severity: critical, kwargs: {column: sharpness}}
+      - {type: expect_column_values_to_be_between, severity: warning, kwargs: {column: sharpness, min_value: LIMIT}}
+    """
+    rows = [{"photo": "a", "sharpness": 30.0}, {"photo": "b", "sharpness": float("nan")}]
+    with sitting("strict") as judge:
+        rows_check, present, strict = judge.judge(read_suite(text.replace("LIMIT", "31"), Policy()), rows)
+    with sitting("mild") as judge:
+        _, _, mild = judge.judge(read_suite(text.replace("LIMIT", "quality.min_sharpness"), Policy()), rows)
+    assert (rows_check.success, rows_check.severity) == (False, "critical")
+    assert (present.success, present.broken_by) == (False, ("b",))
+    assert (strict.success, strict.broken_by, strict.severity) == (False, ("a",), "warning")
+    assert mild.success
+
+
+def test_the_report_lies_beside_the_data_docs_and_shows_every_photo(bank: Bank, photos: Path) -> None:
+    stock(bank, fill(photos, 6))
+    examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
+    page = bank.store.get(examination.report).decode()
+    assert all(verdict.name in page for verdict in examination.verdicts)
+    (link,) = re.findall(r'<a href="([^"]+)"', page)
+    assert bank.store.exists(f"{examination.folder}/{link}")
+    assert "2 more usable photos would fill the set of 8" in examination.advice
+    assert examination.unmeasured == ("agreement with siblings was not measured: the concept file names no siblings",)
+
+
+def pick(bank: Bank, **picks: list[str]) -> None:
+    path = bank.settings.concepts / "impeller.yaml"
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) | {"references": picks}
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+
+
+def test_the_steward_pins_and_bans(bank: Bank, photos: Path) -> None:
+    fill(photos, 7)
+    put(photos, "blurred.jpg", jpeg(photo("impeller", 20, 384).filter(ImageFilter.GaussianBlur(4))))
+    put(photos, "copy.jpg", jpeg(photo("impeller", 3, 384), 60))
+    stock(bank, photos)
+    pick(bank, pin=["blurred.jpg", "copy.jpg"], ban=["impeller-0.jpg"])
+    examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
+    chosen = [item.name for item in load_reference_set(bank, examination.reference_set).references]
+    said = {verdict.name: verdict.reasons for verdict in examination.verdicts}
+    assert chosen[:2] == ["blurred.jpg", "copy.jpg"]
+    assert {"impeller-0.jpg", "impeller-3.jpg"}.isdisjoint(chosen)
+    assert "because the steward pinned it" in said["blurred.jpg"][0]
+    assert said["blurred.jpg"][1].startswith("note: pinned against this: blurred")
+    assert said["impeller-0.jpg"] == ("banned by the steward in the concept file",)
+    assert said["impeller-3.jpg"][0].startswith("near duplicate of copy.jpg")
+    assert "pinned against advice: blurred.jpg" in examination.warnings
+
+
+def test_a_pinned_photo_without_rights_refuses_the_set(bank: Bank, photos: Path) -> None:
+    put(photos, "expired.jpg", jpeg(photo("impeller", 21, 384)), RIGHTS | {"expires": "2026-02-01"})
+    stock(bank, fill(photos, 6))
+    pick(bank, pin=["expired.jpg"])
+    with pytest.raises(
+        UnusableReferences, match=r"pinned, but must not be used: expired\.jpg: rights expired on 2026-02-01"
+    ):
+        frozen(bank)
+
+
+def test_a_pin_that_intake_set_aside_is_used_wrongly(bank: Bank, photos: Path) -> None:
+    put(photos, "broken.jpg", jpeg(photo("impeller", 21, 384))[:900])
+    take(bank, fill(photos, 6))
+    pick(bank, pin=["broken.jpg"])
+    with pytest.raises(
+        UsageError, match=r"references.pin names 'broken\.jpg'.*a photo that intake set aside is in no pool"
+    ):
+        frozen(bank)
+
+
+def test_of_a_large_pool_a_sample_is_judged_with_what_is_pinned(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path, impeller={"references": {"max_judged": 6}})
+    stock(bank, fill(tmp_path / "photos" / "impeller", 9))
+    pool = load_pool(bank, "impeller")
+    pick(bank, pin=[pool[-1].photo[:10]])
+    examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
+    assert {verdict.photo for verdict in examination.verdicts} == {item.photo for item in (*pool[:5], pool[-1])}
+    assert examination.warnings[0].startswith("only 6 of 9 photos were judged")
+
+
 def test_the_same_pool_gives_the_same_set_and_is_judged_once(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     digests = []
     for folder in folders:
         folder.mkdir()
         bank = make_bank(folder, impeller={})
-        take(bank, fill(folder / "photos" / "impeller", 6))
+        stock(bank, fill(folder / "photos" / "impeller", 6))
         digests.append(frozen(bank).digest)
         before = list(bank.store.keys())
         assert frozen(bank).digest == digests[-1]
@@ -134,10 +239,10 @@ def test_the_same_pool_gives_the_same_set_and_is_judged_once(tmp_path: Path) -> 
 
 
 def test_a_pool_that_changes_and_changes_back_is_on_record_each_time(bank: Bank, photos: Path) -> None:
-    take(bank, fill(photos, 5))
+    stock(bank, fill(photos, 5))
     first = frozen(bank)
     put(photos, "sixth.jpg", jpeg(photo("impeller", 30, 384)))
-    take(bank, photos)
+    stock(bank, photos)
     assert frozen(bank) != first
     sixth = next(item for item in load_pool(bank, "impeller") if item.name == "sixth.jpg")
     bank.store.delete(f"pools/impeller/{sixth.photo}.json")
@@ -148,7 +253,7 @@ def test_a_pool_that_changes_and_changes_back_is_on_record_each_time(bank: Bank,
 def test_too_few_photos_are_refused_with_a_line_for_each(bank: Bank, photos: Path) -> None:
     fill(photos, 4)
     put(photos, "tiny.jpg", jpeg(photo("impeller", 24, 384).resize((40, 40))))
-    take(bank, photos)
+    stock(bank, photos)
     with pytest.raises(
         UnusableReferences, match=r"4 usable photos, at least 5 are needed\n  tiny\.jpg: too small"
     ) as refused:
@@ -162,15 +267,18 @@ def test_too_few_photos_are_refused_with_a_line_for_each(bank: Bank, photos: Pat
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_an_empty_or_one_photo_pool_fails_by_rule(bank: Bank, photos: Path, count: int) -> None:
-    take(bank, fill(photos, count)) if count else None
-    with pytest.raises(UnusableReferences, match=f"{count} usable photos"):
+    stock(bank, fill(photos, count)) if count else None
+    with pytest.raises(
+        UnusableReferences,
+        match=f"{count} photos in the batch, at least 2 are needed.*{count} usable photos, at least 5",
+    ):
         frozen(bank)
 
 
 def test_rights_that_run_out_take_the_set_back(bank: Bank, photos: Path) -> None:
     for index in range(5):
         put(photos, f"{index}.jpg", jpeg(photo("impeller", index, 384)), RIGHTS | {"expires": "2026-12-01"})
-    take(bank, photos)
+    stock(bank, photos)
     assert len(frozen(bank).references) == 5
     with pytest.raises(UnusableReferences, match="rights expired on 2026-12-01: dana"):
         validate(bank, bank.concept("impeller"), embedder=HOG, today=date(2026, 12, 2))
@@ -180,7 +288,7 @@ def test_rights_that_run_out_take_the_set_back(bank: Bank, photos: Path) -> None
 
 def test_warnings_are_told_and_refuse_nothing(tmp_path: Path) -> None:
     bank = make_bank(tmp_path, impeller={"references": {"min_effective_number": 4.0}, "quality": {"max_noise": 0.0}})
-    take(bank, fill(tmp_path / "photos" / "impeller", 5))
+    stock(bank, fill(tmp_path / "photos" / "impeller", 5))
     found = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
     assert any("too alike" in words for words in found.warnings)
     assert all("note: noisy" in " ".join(verdict.reasons) for verdict in found.verdicts)
@@ -195,7 +303,7 @@ def test_what_was_never_validated_has_no_set(bank: Bank) -> None:
 
 
 def test_a_changed_set_is_not_loaded(bank: Bank, photos: Path) -> None:
-    take(bank, fill(photos, 5))
+    stock(bank, fill(photos, 5))
     digest = frozen(bank).digest
     key = f"reference-sets/{digest}.json"
     changed = json.loads(bank.store.get(key)) | {"concept": "washer"}
@@ -205,7 +313,7 @@ def test_a_changed_set_is_not_loaded(bank: Bank, photos: Path) -> None:
 
 
 def test_a_lost_working_copy_is_named(bank: Bank, photos: Path) -> None:
-    take(bank, fill(photos, 1))
+    stock(bank, fill(photos, 1))
     (reference,) = load_pool(bank, "impeller")
     bank.store.delete(f"working/{reference.photo}.png")
     with pytest.raises(StoreError, match=r"no working copy of impeller-0\.jpg"):

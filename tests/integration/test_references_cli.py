@@ -61,13 +61,22 @@ def test_the_shipped_bad_photos_are_all_caught_each_for_its_own_reason(tmp_path:
     good = [item for item in judged["verdicts"] if item["name"].startswith("photo-")]
     assert sum(item["chosen"] for item in good) == sum(item["chosen"] for item in judged["verdicts"]) >= 5
     assert judged["reference_set"]
+    assert judged["unmeasured"] == []
+    margins = {item["name"]: item["measures"]["sibling_margin"] for item in judged["verdicts"]}
+    assert margins["wrong-part-01.jpg"] < min(margin for name, margin in margins.items() if name.startswith("photo-"))
+    read_again = read(tmp_path, "validate", "hook")
+    assert read_again["reference_set"] == judged["reference_set"]
+    report = (tmp_path / "store" / judged["report"]).read_text(encoding="utf-8")
+    assert "What the model draws for the siblings" in report
 
 
 def test_what_is_refused_ends_with_one_and_says_why(tmp_path: Path) -> None:
     done = seedbank(tmp_path, "validate", "hook")
     assert done.returncode == 1
-    assert "hook: 0 usable photos, at least 5 are needed" in done.stderr
+    assert "hook: 0 photos in the batch, at least 2 are needed" in done.stderr
+    assert "0 usable photos, at least 5 are needed" in done.stderr
     assert "Data Docs: " in done.stdout
+    assert "report: " in done.stdout
 
 
 def test_people_read_a_table_and_what_to_do_next(tmp_path: Path) -> None:

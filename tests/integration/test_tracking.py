@@ -136,6 +136,9 @@ def assert_complete(client: Any, made: Made) -> Logged:
 
 
 def test_a_trial_is_one_run_with_one_below_it_for_each_start(made: Made, client: Any, server: str) -> None:
+    photos_folder = f"reference-sets/{made.trial.reference_set}"
+    for page in ("report.html", "data-docs/index.html"):
+        made.bank.store.put(f"{photos_folder}/{page}", b"<p>the photos</p>")
     run = log_trial(made.bank, made.trial)
     logged = assert_complete(client, made)
     assert logged.whole.info.run_id == run
@@ -146,7 +149,16 @@ def test_a_trial_is_one_run_with_one_below_it_for_each_start(made: Made, client:
     assert params["software.torch"]
     assert tags["seedbank.trial_digest"] == made.trial.digest
     assert logged.whole.data.metrics["accepted"] == 1
-    assert logged.artifacts[run] == ["environment.json", "references.json", "sheet.png", "trial.json"]
+    assert logged.artifacts[run] == [
+        "environment.json",
+        "references.json",
+        "references/data-docs/index.html",
+        "references/report.html",
+        "sheet.png",
+        "trial.json",
+    ]
+    assert tags["seedbank.reference_report"] == f"{made.bank.store.url}/{photos_folder}/report.html"
+    assert tags["seedbank.data_docs"] == f"{made.bank.store.url}/{photos_folder}/data-docs/index.html"
     (photos,) = logged.whole.inputs.dataset_inputs
     assert photos.dataset.digest == made.trial.reference_set[:32]
 

@@ -45,7 +45,10 @@ def test_a_changed_threshold_changes_the_digest(tmp_path: Path) -> None:
         ({"preset": "magic"}, "preset: Input should be"),
         ({"seed": -1}, "seed: Input should be a valid string"),
         ({"polcy": {}}, "polcy: Extra inputs are not permitted"),
-        ({"policy": {"references": {"min_photos": 0}}}, "policy.references.min_photos: Input should be greater"),
+        ({"policy": {"references": {"min_photos": 1}}}, "policy.references.min_photos: Input should be greater"),
+        ({"references": {"pin": ["a.jpg", "a.jpg"]}}, "references: Value error, pin names 'a.jpg' twice"),
+        ({"references": {"pin": ["a.jpg"], "ban": ["a.jpg"]}}, "'a.jpg' is pinned and banned; decide for one"),
+        ({"references": {"keep": ["a.jpg"]}}, "references.keep: Extra inputs are not permitted"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:

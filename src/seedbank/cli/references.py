@@ -63,6 +63,8 @@ def validate(
 ) -> None:
     """Judge the photos of a concept and freeze its reference set; exit code 1 when they do not make one.
 
+    Prints every photo's verdict, the set's measures and what to photograph next; the same as a page lies where it says.
+
     Example: seedbank validate wingnut
     """
     from seedbank.references.validation import examine
@@ -71,7 +73,8 @@ def validate(
     with Console(stderr=True).status(f"judging the photos of {concept}"):
         examination = examine(bank, bank.concept(concept))
     if json:
-        print_json({**examination.model_dump(mode="json"), "data_docs": examination.data_docs})
+        pages = {"report": examination.report, "data_docs": examination.data_docs}
+        print_json({**examination.model_dump(mode="json"), **pages})
     else:
         _print_examination(examination, bank.store.url)
     if examination.refusal:
@@ -99,15 +102,24 @@ def _print_report(report: IntakeReport) -> None:
 
 
 def _print_examination(examination: Examination, store: str) -> None:
+    """The report's contact sheet, measures and advice, in text."""
+    from seedbank.references.catalogue import SET
+
     rows = [
         (verdict.name, verdict.photo[:SHORT], "in" if verdict.chosen else "out", "\n".join(verdict.reasons))
         for verdict in sorted(examination.verdicts, key=lambda verdict: (not verdict.chosen, verdict.name))
     ]
     console().print(table(f"Photos of {examination.concept}", ("photo", "digest", "set", "why"), rows))
-    measures = sorted(examination.measures.items())
-    console().print("the set: " + ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in measures))
-    for words in examination.warnings:
+    measures = [
+        (item.label, f"{examination.measures[item.name]:g}", item.unit, item.source)
+        for item in SET
+        if item.name in examination.measures
+    ]
+    console().print(table("The set as a whole", ("measure", "value", "unit", "source"), measures))
+    for words in examination.advice:
+        console().print(f"next photo: {words}")
+    for words in (*examination.warnings, *examination.unmeasured):
         console().print(f"note: {words}")
-    console().print(f"Data Docs: {store}/{examination.data_docs}")
+    console().print(f"report: {store}/{examination.report}\nData Docs: {store}/{examination.data_docs}")
     if examination.reference_set:
         console().print(f"reference set {examination.reference_set}\nnext: seedbank optimise {examination.concept}")

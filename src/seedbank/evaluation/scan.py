@@ -70,7 +70,7 @@ def plain_pictures(concept: Concept, count: int, progress: Callable[[int, int], 
     for first in range(0, count, BATCH):
         noise = draws(concept.seed, range(first, min(first + BATCH, count)), sampler.noise_shape)
         with torch.no_grad():
-            pictures += to_pixels(sampler.family.decode(sampler.run(noise.to(sampler.family.device))))
+            pictures.extend(to_pixels(sampler.family.decode(sampler.run(noise.to(sampler.family.device)))))
         progress(len(pictures), count)
     return pictures
 

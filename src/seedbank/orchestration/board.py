@@ -9,6 +9,7 @@ Pictures are addressed by dossier and digest, and only those that the dossier na
 from __future__ import annotations
 
 import io
+import mimetypes
 from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -28,6 +29,8 @@ MAX_SIDE_PX = 512
 """The largest preview; the original is served without ``size``."""
 FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 """A digest never means other bytes; ``private`` because a shared cache does not know who may look."""
+STILL = "sandbox allow-same-origin; default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; font-src 'self'"
+"""Policy of pages that Great Expectations made: they may show their own styles and pictures, and run nothing."""
 
 board = FastAPI(
     title="seedbank review board",
@@ -62,6 +65,18 @@ def overview(bank: BankDep) -> HTMLResponse:
     return _html(overview_page(bank))
 
 
+@board.get("/reference-sets/{digest}/{page:path}")
+def reference_set(bank: BankDep, digest: Digest, page: str) -> Response:
+    """The report on the photos of a frozen set, and the Data Docs beside it."""
+    return _page(bank, f"reference-sets/{digest}", page)
+
+
+@board.get("/validations/{digest}/{page:path}")
+def validation(bank: BankDep, digest: Digest, page: str) -> Response:
+    """The same of a pool that was refused."""
+    return _page(bank, f"validations/{digest}", page)
+
+
 @board.get("/dossiers/{digest}")
 def dossier(bank: BankDep, digest: Digest) -> HTMLResponse:
     """One dossier, side by side."""
@@ -81,6 +96,15 @@ def image(
     """A picture of the dossier: the stored bytes, or a preview whose longer side is ``size`` pixels."""
     data = _stored(bank, _key_of(load_dossier(bank, digest), image))
     return _png(data if size is None else _preview(data, size))
+
+
+def _page(bank: Bank, folder: str, page: str) -> Response:
+    """A page that validation wrote; nothing else of the store can be asked for."""
+    if page != "report.html" and not page.startswith("data-docs/"):
+        raise HTTPException(404, f"{folder} has no page {page!r}")
+    kind = mimetypes.guess_type(page)[0] or "application/octet-stream"
+    headers = FOR_EVER | {"Content-Security-Policy": STILL}
+    return Response(_stored(bank, f"{folder}/{page}"), media_type=kind, headers=headers)
 
 
 def _key_of(dossier: Dossier, image: str) -> str:

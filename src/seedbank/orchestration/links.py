@@ -33,6 +33,19 @@ def image_url(dossier: str, image: str, *, size: int | None = None) -> str:
     return f"{dossier_url(dossier)}/images/{image}.png" + (f"?size={size}" if size else "")
 
 
+def report_url(folder: str) -> str:
+    """The report on reference photos kept under ``folder`` of the store; its Data Docs lie beside it."""
+    return f"{board_url()}/{folder}/report.html"
+
+
+def absolute(path: str) -> str:
+    """A path of the server as an address that can be opened from a log."""
+    from airflow.configuration import conf
+
+    address = urlsplit(str(conf.get("api", "base_url", fallback="")))
+    return f"{address.scheme}://{address.netloc}{path}" if address.netloc else path
+
+
 def _server_path() -> str:
     from airflow.configuration import conf
 

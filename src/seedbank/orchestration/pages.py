@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from seedbank.bank import Bank
 from seedbank.errors import RefusedError, UsageError
-from seedbank.orchestration.links import api_url, board_url, dossier_url, image_url, sheet_url
+from seedbank.orchestration.links import api_url, board_url, dossier_url, image_url, report_url, sheet_url
 from seedbank.review.decisions import MIN_REASON, Decision, decision_of
 from seedbank.review.dossier import Dossier, load_dossier
 from seedbank.review.roster import SEATS
@@ -58,7 +58,7 @@ def overview_page(bank: Bank) -> Page:
         except (RefusedError, UsageError) as error:
             faults.append(f"{entry.concept}: {error}")
     standings.sort(key=lambda standing: standing.word != "waiting")
-    return _render("overview.html", standings=standings, faults=faults, cover_px=COVER_PX)
+    return _render("overview.html", standings=standings, faults=faults, cover_px=COVER_PX, reports=_reports(bank))
 
 
 def dossier_page(bank: Bank, dossier: Dossier) -> Page:
@@ -72,6 +72,18 @@ def dossier_page(bank: Bank, dossier: Dossier) -> Page:
         image_px=IMAGE_PX,
         min_reason=MIN_REASON,
     )
+
+
+def _reports(bank: Bank) -> dict[str, str]:
+    """Where the newest examination of each concept's photos is kept, in alphabetical order of the concepts."""
+    newest = {
+        entry.concept: f"reference-sets/{entry.data['reference_set']}"
+        if entry.event == "references.validated"
+        else f"validations/{entry.data['validation']}"
+        for entry in bank.ledger.entries(event="references")
+        if "validation" in entry.data
+    }
+    return dict(sorted(newest.items()))
 
 
 def _standing(bank: Bank, dossier: Dossier, frozen: str) -> Standing:
@@ -89,6 +101,7 @@ def _render(template: str, **values: Any) -> Page:
         "dossier_url": dossier_url,
         "sheet_url": sheet_url,
         "image_url": image_url,
+        "report_url": report_url,
     }
     html = _templates().get_template(template).render(nonce=nonce, **links, **values)
     return Page(html, nonce)

@@ -7,8 +7,9 @@ from typing import Any
 
 from airflow.sdk import get_current_context
 
-from seedbank.errors import UsageError
+from seedbank.errors import UnusableReferences, UsageError
 from seedbank.orchestration.assets import DOSSIERS, REFERENCE_SETS, RELEASES
+from seedbank.orchestration.links import absolute, report_url
 from seedbank.orchestration.runs import Order, s3_access
 from seedbank.threads import share_cores
 
@@ -47,18 +48,23 @@ def take_in() -> list[str]:
 
 def validate(concept_name: str) -> str:
     """Judge the concept's pool and freeze a reference set; its digest. Announces the set as the concept's partition."""
-    from seedbank.references.validation import validate
+    from seedbank.references.validation import examine, load_reference_set
 
     logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it would bury the verdicts
     context = get_current_context()
     order = Order.of(context)
     bank = order.bank()
     concept = bank.concept(concept_name)
-    chosen = validate(bank, concept)
+    examination = examine(bank, concept)
+    log.info("report with every photo: %s", absolute(report_url(examination.folder)))
+    if examination.refusal:
+        raise UnusableReferences(examination.explain_refusal())
+    chosen = load_reference_set(bank, examination.reference_set)
     for verdict in chosen.verdicts:
         log.info("%s %s: %s", "in " if verdict.chosen else "out", verdict.name, "; ".join(verdict.reasons))
     asked = list(order.requested_by(concept))
-    _announce(context, REFERENCE_SETS, concept.name, digest=chosen.digest, requested_by=asked)
+    report = report_url(examination.folder)
+    _announce(context, REFERENCE_SETS, concept.name, digest=chosen.digest, requested_by=asked, report=report)
     return chosen.digest
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from seedbank.errors import SeedbankError
 from seedbank.records import Record
-from seedbank.references.suites import Rule, Suite
+from seedbank.references.suites import BETWEEN, PRESENT, ROWS, Rule, Suite
 
 DOCS = "gx/uncommitted/data_docs/local_site"
 LEFT_OUT = (".gif", ".otf", "iterative-dev-loop.png")
@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 class Check(Record):
     """One expectation and how it came out.
 
-    ``rule`` is the place of its rule in the suite, or -1 for the number of rows; ``broken_by`` names the rows that broke it.
+    ``rule`` is the place of its rule in the suite; ``broken_by`` names the rows that broke it, none for a rule on the number of rows.
     """
 
     table: str
@@ -71,7 +71,7 @@ class Judge:
         import pandas as pd
 
         gx, context = self._gx, self._context
-        numbers = sorted({rule.column for rule in suite.rules})
+        numbers = sorted({rule.column for rule in suite.rules if rule.column})
         cells = [{index: row[index], **{name: float(row[name]) for name in numbers}} for row in rows]
         asset = context.data_sources.add_or_update_pandas(self._subject).add_dataframe_asset(suite.table)
         expected = context.suites.add(gx.ExpectationSuite(name=suite.table, expectations=_expectations(gx, suite)))
@@ -114,25 +114,19 @@ def sitting(subject: str) -> Iterator[Judge]:
 
 
 def _expectations(gx: Any, suite: Suite) -> list[Any]:
-    expect = gx.expectations
-    made = [expect.ExpectTableRowCountToBeBetween(min_value=suite.min_rows, severity="critical", meta={"rule": -1})]
-    # A bound passes empty cells over in silence, so each measure must also be there.
-    places = {rule.column: place for place, rule in enumerate(suite.rules)}
-    made += [
-        expect.ExpectColumnValuesToNotBeNull(column=column, severity="critical", meta={"rule": place})
-        for column, place in places.items()
-    ]
-    for place, rule in enumerate(suite.rules):
-        made.append(
-            expect.ExpectColumnValuesToBeBetween(
-                column=rule.column,
-                min_value=rule.minimum,
-                max_value=rule.maximum,
-                severity=rule.severity,
-                meta={"rule": place, "says": rule.says},
-            )
-        )
-    return made
+    """One expectation for each rule, in the same order."""
+    makers = {
+        ROWS: gx.expectations.ExpectTableRowCountToBeBetween,
+        PRESENT: gx.expectations.ExpectColumnValuesToNotBeNull,
+        BETWEEN: gx.expectations.ExpectColumnValuesToBeBetween,
+    }
+    return [makers[rule.type](**_arguments(place, rule)) for place, rule in enumerate(suite.rules)]
+
+
+def _arguments(place: int, rule: Rule) -> dict[str, Any]:
+    column = {} if rule.type == ROWS else {"column": rule.column}
+    bounds = {} if rule.type == PRESENT else {"min_value": rule.minimum, "max_value": rule.maximum}
+    return {**column, **bounds, "severity": rule.severity, "meta": {"rule": place, "says": rule.says}}
 
 
 def _check(suite: Suite, item: Mapping[str, Any], index: str) -> Check:
@@ -144,19 +138,14 @@ def _check(suite: Suite, item: Mapping[str, Any], index: str) -> Check:
             f"expected a verdict on {config['type']} of {config['kwargs'].get('column', 'the table')}, Great Expectations failed: "
             f"{item['exception_info'].get('exception_message') or item['exception_info']}"
         )
-    rule = (
-        suite.rules[config["meta"]["rule"]]
-        if config["meta"]["rule"] >= 0
-        else Rule("", suite.min_rows, None, "critical", "")
-    )
-    bounded = config["type"] != "expect_column_values_to_not_be_null"
+    rule = suite.rules[config["meta"]["rule"]]
     return Check(
         table=suite.table,
         rule=config["meta"]["rule"],
         expectation=config["type"],
         column=rule.column,
-        minimum=rule.minimum if bounded else None,
-        maximum=rule.maximum if bounded else None,
+        minimum=rule.minimum,
+        maximum=rule.maximum,
         severity=config["severity"],
         success=bool(item["success"]),
         broken_by=tuple(sorted(str(row[index]) for row in found.get("unexpected_index_list") or ())),

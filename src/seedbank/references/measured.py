@@ -15,8 +15,10 @@ from seedbank.references.measures import measure
 from seedbank.references.reference import Reference
 from seedbank.storage import ObjectStore
 
-VERSION = 1
+VERSION = 2
 """Raise when a measure changes its meaning, comes or goes: photos are then measured anew."""
+HEADER = 262_144
+"""Bytes of a file that are read for traces of compression: the tables of a JPEG lie before its picture."""
 
 
 def keep_measures(store: ObjectStore, photo: str, measures: Mapping[str, float]) -> None:
@@ -26,13 +28,13 @@ def keep_measures(store: ObjectStore, photo: str, measures: Mapping[str, float])
 
 
 def measures_of(store: ObjectStore, reference: Reference, image: Callable[[], Image.Image]) -> dict[str, float]:
-    """A photo's measures as kept, or else of its working copy, which ``image`` gives."""
+    """A photo's measures as kept, or else of its working copy, which ``image`` gives, and of its original's header."""
     try:
         kept = json.loads(store.get(_key(reference.photo)))
     except KeyError:
-        return measure(image())
+        kept = {"version": 0}
     if kept["version"] != VERSION:
-        return measure(image())
+        return measure(image(), store.get(f"originals/{reference.photo}")[:HEADER])
     return {name: math.nan if value is None else float(value) for name, value in kept["measures"].items()}
 
 

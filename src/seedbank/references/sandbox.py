@@ -208,7 +208,7 @@ def _work_on(data: bytes) -> tuple[dict[str, Any], bytes]:
     png = decoded.to_png()
     image = decoded.image
     fields = {"width": image.width, "height": image.height, "format": decoded.format, "faces": count_faces(image)}
-    return fields | {"measures": measure(image)}, png
+    return fields | {"measures": measure(image, data)}, png
 
 
 def _answer(data: bytes) -> tuple[dict[str, Any], bytes]:

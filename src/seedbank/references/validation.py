@@ -1,16 +1,17 @@
 """Validation: judges the pool of a concept and freezes the reference set that guides its search.
 
-1. Every photo of the pool is measured (rights, quality, likeness to the others) and judged by the photo suite.
-2. Of the photos that broke no critical rule, up to ``max_photos`` are chosen that stand best for the pool.
+1. Every photo of the pool is measured (rights, quality, likeness to the others and to the concept's siblings) and judged by the photo
+   suite. Photos are looked at one after another, so memory does not grow with their size.
+2. Of the photos that broke no critical rule, up to ``max_photos`` are chosen that stand best for the pool, after those that are pinned.
 3. The choice is judged as a whole by the set suite. If that holds, it is frozen; else it is refused with the reasons.
 
-Either way the checks, the verdict on each photo and the Data Docs are kept::
+Either way the checks, the verdict on each photo, the report and the Data Docs are kept::
 
     validations/<digest>.json              the checks (Checks); a set names its digest
     validations/inputs/<key>.json          what came of a pool (Examination), by the digest of everything that went in; written last
-    validations/<digest>/data-docs/…       of a refused pool
+    validations/<digest>/report.html       of a refused pool, with data-docs/… beside it
     reference-sets/<digest>.json           a frozen set (ReferenceSet)
-    reference-sets/<digest>/data-docs/…    of a frozen set
+    reference-sets/<digest>/report.html    of a frozen set, with data-docs/… beside it
 
 The same pool under the same policy, rights and guard gives the same set. Time enters only where rights begin or end.
 """
@@ -18,9 +19,9 @@ The same pool under the same policy, rights and guard gives the same set. Time e
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image
@@ -29,18 +30,23 @@ from seedbank import __version__
 from seedbank.bank import Bank
 from seedbank.concepts import Concept
 from seedbank.errors import StoreError, UnusableReferences
-from seedbank.records import Record, canonical_json, sha256
+from seedbank.records import canonical_json, sha256
+from seedbank.references.advice import advise
+from seedbank.references.choosing import Resolved, resolve
+from seedbank.references.embedding import Embeds, embed
+from seedbank.references.examination import Examination
 from seedbank.references.intake import load_pool
 from seedbank.references.judging import Checks, sitting
+from seedbank.references.look import Look
 from seedbank.references.measured import measures_of
-from seedbank.references.pool import Floats, broken_by, explain, measure_pool
-from seedbank.references.reference import Reference, ReferenceSet, Verdict
+from seedbank.references.pool import MeasuredPool, Siblings, measure_pool, numbers
+from seedbank.references.reference import Reference, ReferenceSet
+from seedbank.references.report import Findings, write_report
 from seedbank.references.rights import check_reference
-from seedbank.references.suites import photo_suite, set_suite
+from seedbank.references.siblings import find_siblings
+from seedbank.references.suites import PHOTOS, SET, photo_suite, set_suite
+from seedbank.references.verdicts import broken_by, explain, explain_rows, tell_verdicts
 from seedbank.trials import ModelCard
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = [
     "Embeds",
@@ -52,46 +58,8 @@ __all__ = [
     "working_image",
 ]
 
-RULES = "1"
+RULES = "2"
 """Raise when measures or rules change their meaning: a pool is then judged anew."""
-
-
-class Embeds(Protocol):
-    """A vision model that turns pictures into unit vectors: ``[B, 3, H, W]`` in 0..1 to ``[B, D]``."""
-
-    @property
-    def card(self) -> ModelCard:
-        """Which model it is."""
-
-    def __call__(self, images01: Tensor) -> Tensor:
-        """Embed a batch."""
-
-
-class Examination(Record):
-    """What came of a pool: a reference set, or a refusal; and the verdict on every photo."""
-
-    concept: str
-    validation: str
-    """Digest of the checks."""
-    reference_set: str = ""
-    """Digest of the frozen set; empty when it was refused."""
-    refusal: str = ""
-    """Why there is no set; empty when there is one."""
-    warnings: tuple[str, ...] = ()
-    """What is wrong with the set as a whole without refusing it."""
-    verdicts: tuple[Verdict, ...]
-    measures: dict[str, float]
-
-    @property
-    def data_docs(self) -> str:
-        """Key of the first page of the Data Docs."""
-        folder = f"reference-sets/{self.reference_set}" if self.reference_set else f"validations/{self.validation}"
-        return f"{folder}/data-docs/index.html"
-
-    def explain_refusal(self) -> str:
-        """Why the pool was refused, with a line for each photo that is out."""
-        lines = [f"  {verdict.name}: {'; '.join(verdict.reasons)}" for verdict in self.verdicts if not verdict.chosen]
-        return "\n".join([f"{self.concept}: {self.refusal}", *lines])
 
 
 def validate(
@@ -121,15 +89,14 @@ def examine(bank: Bank, concept: Concept, *, embedder: Embeds | None = None, tod
         from seedbank.models import load_guard
 
         embedder = load_guard("parts")
-    pool = load_pool(bank, concept.name)
-    day = today or datetime.now(UTC).date()
-    faults = [check_reference(item, purpose=concept.policy.purpose, today=day) for item in pool]
-    inputs = _inputs(concept, pool, faults, embedder.card)
+    sample = _sample(bank, concept, today or datetime.now(UTC).date())
+    siblings, drawn = _siblings(bank, concept, sample, embedder)
+    inputs = _inputs(concept, sample, embedder.card, siblings)
     key = f"validations/inputs/{inputs}.json"
     try:
         examination = Examination.from_bytes(bank.store.get(key))
     except KeyError:
-        examination = _examine(bank, concept, pool, faults, embedder, inputs)
+        examination = _examine(bank, concept, sample, siblings, drawn, embedder, inputs)
         bank.store.put_new(key, examination.to_bytes())
     _write_to_ledger(bank, examination)
     return examination
@@ -187,63 +154,120 @@ def working_image(bank: Bank, reference: Reference) -> Image.Image:
         return image.convert("RGB")
 
 
-def _inputs(concept: Concept, pool: Sequence[Reference], faults: Sequence[list[str]], card: ModelCard) -> str:
+@dataclass(frozen=True)
+class _Sample:
+    """The photos of a pool that are judged, in the order of their digests."""
+
+    pool: tuple[Reference, ...]
+    faults: tuple[tuple[str, ...], ...]
+    picks: Resolved
+    of: int
+    """How many photos the whole pool has."""
+
+
+def _sample(bank: Bank, concept: Concept, day: date) -> _Sample:
+    """All photos, or of a large pool the pinned ones and those with the lowest digests."""
+    most, purpose = concept.policy.references.max_judged, concept.policy.purpose
+    whole = sorted(load_pool(bank, concept.name), key=lambda item: item.photo)
+    picks = resolve(concept.references, whole, most=concept.policy.references.max_photos)
+    others = [item for item in whole if item.photo not in picks.pinned]
+    judged = {*picks.pinned, *(item.photo for item in others[: most - len(picks.pinned)])}
+    pool = tuple(item for item in whole if item.photo in judged)
+    faults = tuple(tuple(check_reference(item, purpose=purpose, today=day)) for item in pool)
+    return _Sample(pool, faults, picks, of=len(whole))
+
+
+def _siblings(bank: Bank, concept: Concept, sample: _Sample, embedder: Embeds) -> tuple[Siblings, str]:
+    """What to compare the photos with; nothing is drawn for a pool too small to have a mean."""
+    fewest = concept.policy.references.min_peers
+    if concept.siblings and len(sample.pool) < fewest:
+        return Siblings(missing=f"fewer than {fewest} photos to compare"), ""
+    return find_siblings(bank, concept, embedder)
+
+
+def _inputs(concept: Concept, sample: _Sample, card: ModelCard, siblings: Siblings) -> str:
     parts = {
         "rules": RULES,
         "code": __version__,
         "concept": concept.digest,
         "embedder": card.content,
-        "photos": [[item.digest, *found] for item, found in zip(pool, faults, strict=True)],
+        "siblings": siblings.missing if siblings.centroids is None else siblings.centroids.tolist(),
+        "pool": sample.of,
+        "photos": [[item.digest, *found] for item, found in zip(sample.pool, sample.faults, strict=True)],
     }
     return sha256(canonical_json(parts))
 
 
 def _examine(
-    bank: Bank, concept: Concept, pool: Sequence[Reference], faults: Sequence[list[str]], embedder: Embeds, inputs: str
+    bank: Bank, concept: Concept, sample: _Sample, siblings: Siblings, drawn: str, embedder: Embeds, inputs: str
 ) -> Examination:
-    policy = concept.policy
+    policy, pool = concept.policy, sample.pool
     photos, whole = photo_suite(policy), set_suite(policy)
-    images = [working_image(bank, item) for item in pool]
-    known = [measures_of(bank.store, item, lambda image=image: image) for item, image in zip(pool, images, strict=True)]  # type: ignore[misc]
-    measured = measure_pool(pool, images, faults, embed(embedder, images), policy, measures=known)
+    looks = [_look(bank, item, embedder) for item in pool]
+    measured = measure_pool(pool, looks, sample.faults, policy, picks=sample.picks, siblings=siblings)
     with sitting(concept.name) as judge:
         checks = judge.judge(photos, measured.rows)
         out = broken_by(checks, "critical")
         choice = measured.choose(out, policy.references.max_photos)
-        row = measured.measure_set(choice, usable=len(pool) - len(out))
+        row = measured.measure_set(choice, out)
         set_checks = judge.judge(whole, [row])
         docs, version = judge.docs(), judge.version
     record = Checks(subject=concept.name, inputs=inputs, great_expectations=version, checks=(*checks, *set_checks))
     bank.store.put_new(f"validations/{record.digest}.json", record.to_bytes())
+    refusals = [*explain_rows(photos, checks, len(pool)), *explain(whole, set_checks, row, "critical")]
     examination = Examination(
         concept=concept.name,
         validation=record.digest,
-        refusal="; ".join(explain(whole, set_checks, row, "critical")),
-        warnings=tuple(explain(whole, set_checks, row, "warning")),
-        verdicts=measured.verdicts(photos, checks, choice),
-        measures={name: value for name, value in row.items() if isinstance(value, float)},
+        refusal="; ".join(refusals),
+        warnings=(*_left_out(sample), *explain(whole, set_checks, row, "warning")),
+        advice=advise(measured, choice, out, policy.references),
+        unmeasured=_unmeasured(measured, row, siblings),
+        verdicts=tell_verdicts(measured, photos, checks, choice),
+        measures=numbers(row),
     )
     if not examination.refusal:
         frozen = _freeze(bank, concept, tuple(pool[place] for place, _ in choice), examination)
         examination = examination.model_copy(update={"reference_set": frozen})
-    # The first page last: killed before it, the next run writes a whole site of its own.
-    for path in sorted(docs, key=lambda path: path == "index.html"):
-        bank.store.put_new(examination.data_docs.replace("index.html", path), docs[path])
+    suites = {PHOTOS: photos, SET: whole}
+    pictures = [bank.store.get(f"{drawn}/{number}.png") for number in range(len(siblings.prompts))] if drawn else []
+    page = write_report(
+        Findings(concept, examination, measured, choice, siblings, suites, record.checks, sibling_pictures=pictures)
+    )
+    _keep(bank, examination, page, docs)
     return examination
 
 
-def embed(embedder: Embeds, images: Sequence[Image.Image]) -> Floats:
-    """Unit vectors of pictures of any size, shape (n, d), float64."""
-    import torch
+def _look(bank: Bank, reference: Reference, embedder: Embeds) -> Look:
+    """Everything that is seen of one photo; nothing of it stays in memory but that."""
+    image = working_image(bank, reference)
+    (vector,) = embed(embedder, [image])
+    return Look.at(image, vector, measures=measures_of(bank.store, reference, lambda: image))
 
-    if not images:
-        return np.zeros((0, 1))
-    with torch.inference_mode():
-        made = [
-            embedder(torch.from_numpy(np.asarray(image, dtype=np.float32) / 255).permute(2, 0, 1)[None])
-            for image in images
-        ]
-    return torch.cat(made).double().numpy()
+
+def _left_out(sample: _Sample) -> list[str]:
+    if sample.of == len(sample.pool):
+        return []
+    return [
+        f"only {len(sample.pool):,} of {sample.of:,} photos were judged (policy.references.max_judged); the others have no verdict"
+    ]
+
+
+def _unmeasured(measured: MeasuredPool, row: Mapping[str, object], siblings: Siblings) -> tuple[str, ...]:
+    told = []
+    if siblings.missing:
+        told.append(f"agreement with siblings was not measured: {siblings.missing}")
+    if np.isnan(float(str(row["ground_spread"]))) and measured.rows:
+        told.append(
+            "backgrounds, colours and poses were not measured: fewer than two subjects could be told from their background"
+        )
+    return tuple(told)
+
+
+def _keep(bank: Bank, examination: Examination, page: bytes, docs: Mapping[str, bytes]) -> None:
+    """Keep what people look at. The first page last: killed before it, the next run writes a whole site of its own."""
+    bank.store.put_new(examination.report, page)
+    for path in sorted(docs, key=lambda path: path == "index.html"):
+        bank.store.put_new(examination.data_docs.replace("index.html", path), docs[path])
 
 
 def _freeze(bank: Bank, concept: Concept, chosen: tuple[Reference, ...], examination: Examination) -> str:

@@ -315,7 +315,7 @@ class TestMeasures:
         def decode() -> Image.Image:
             raise AssertionError("decoded again")
 
-        assert measures_of(bank.store, reference, decode) == measure(working_image(bank, reference))
+        assert measures_of(bank.store, reference, decode) == measure(working_image(bank, reference), jpeg(photo()))
 
     def test_measures_of_other_rules_or_none_are_taken_anew(self, bank: Bank, take: Take, tmp_path: Path) -> None:
         put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
@@ -323,9 +323,9 @@ class TestMeasures:
         (reference,) = load_pool(bank, "wingnut")
         key, image = f"measures/{reference.photo}.json", working_image(bank, reference)
         bank.store.put(key, b'{"version": 0, "measures": {"sharpness": 1e9}}')
-        assert measures_of(bank.store, reference, lambda: image) == measure(image)
+        assert measures_of(bank.store, reference, lambda: image) == measure(image, jpeg(photo()))
         bank.store.delete(key)
-        assert measures_of(bank.store, reference, lambda: image) == measure(image)
+        assert measures_of(bank.store, reference, lambda: image) == measure(image, jpeg(photo()))
 
     def test_what_cannot_be_measured_comes_back_as_such(self, bank: Bank, take: Take, tmp_path: Path) -> None:
         put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))

@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from seedbank.references.likeness import (
+    coverage,
     deviations,
     effective_number,
     likeness,
     sameness,
     spread,
+    to_own_mean,
 )
 from support.photos import jpeg, photo
 
@@ -110,3 +112,17 @@ def test_spread_is_the_mean_distance_of_pairs() -> None:
     assert spread(gram(0.0, np.pi / 2)) == pytest.approx(1)
     assert spread(gram(0.0, 0.0, np.pi / 2)) == pytest.approx(2 / 3)
     assert spread(gram(0.0)) == 0
+
+
+def test_a_photo_is_compared_with_the_mean_of_the_others_and_not_with_itself() -> None:
+    vectors = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    found = to_own_mean(vectors, np.array([True, True, True, False]))
+    half = np.sqrt(0.5)
+    assert found == pytest.approx([half, half, 0.0, (2 * 0.6 + 0.8) / np.sqrt(5)])
+
+
+def test_coverage_is_the_mean_likeness_to_the_nearest_chosen_photo() -> None:
+    everyone = np.ones(3, dtype=bool)
+    assert coverage(gram(0.0, 0.0, np.pi / 2), [0], everyone) == pytest.approx(2 / 3)
+    assert coverage(gram(0.0, 0.0, np.pi / 2), [0, 2], everyone) == pytest.approx(1)
+    assert coverage(gram(0.0), [], np.ones(1, dtype=bool)) == 0

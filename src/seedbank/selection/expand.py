@@ -186,12 +186,15 @@ def expand(
 
 
 def natural_distance(guard: Guard, least: float = 0.01) -> float:
-    """How far the two most alike references are apart, at least ``least``: pictures this different are different pictures."""
+    """Half of how far the two most alike references are apart, at least ``least``.
+
+    Half, because references are chosen for being unlike each other, and two pictures nearer than they are still differ visibly.
+    """
     if len(guard.prototypes) < 2:
         return least
     pairs = 1 - guard.prototypes @ guard.prototypes.T
     own = torch.eye(len(pairs), dtype=torch.bool, device=pairs.device)
-    return max(float(pairs.masked_fill(own, torch.inf).min()), least)
+    return max(float(pairs.masked_fill(own, torch.inf).min()) / 2, least)
 
 
 @dataclass

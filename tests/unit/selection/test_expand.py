@@ -216,9 +216,9 @@ def test_each_polish_aims_at_other_references(sampler: Sampler, encoder: Any, wa
     assert torch.equal(subset(whole.targets, [1, 3]).latents, whole.targets.latents[[1, 3]])
 
 
-def test_natural_distance_is_that_of_the_two_most_alike_references(judge: Guard) -> None:
+def test_natural_distance_is_half_that_of_the_two_most_alike_references(judge: Guard) -> None:
     prototypes = torch.nn.functional.normalize(torch.tensor([[1.0, 0, 0], [1, 0.5, 0], [0, 0, 1]]), dim=1)
-    assert natural_distance(replace(judge, prototypes=prototypes)) == pytest.approx(1 - 2 / 5**0.5)
+    assert natural_distance(replace(judge, prototypes=prototypes)) == pytest.approx((1 - 2 / 5**0.5) / 2)
     assert natural_distance(replace(judge, prototypes=prototypes[:1])) == 0.01
     assert natural_distance(replace(judge, prototypes=prototypes[[0, 0]])) == 0.01
 

@@ -137,7 +137,7 @@ class Concept(Record):
     siblings: tuple[str, ...] = ()
     owner: str = Field(min_length=1)
     model: str = "parts"
-    preset: Literal["balanced", "seedselect_v1"] = "balanced"
+    preset: Literal["fast", "balanced", "thorough", "seedselect_v1"] = "balanced"
     seed: str = Field(default="0", pattern=r"^\d{1,20}$")
     policy: Policy = Policy()
     references: Picks = Picks()

@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -220,11 +220,39 @@ def _select(bank: Bank, inputs: Inputs, tell: Report) -> Selection:
         plain=policy.plain,
         seed=inputs.concept.seed,
         sampler=inputs.model.sampler,
+        calibrations=_Calibrations(bank, inputs.model.card.content),
         observe=keeper,
         resume=keeper.resume(),
     )
     bank.store.put(f"{inputs.folder}/timing.json", json.dumps(keeper.timing(), indent=2).encode())
     return selection
+
+
+@dataclass(frozen=True)
+class _Calibrations(MutableMapping[str, str]):
+    """What was found out about a model's gradients, kept in the store so that the next trial need not ask again."""
+
+    bank: Bank
+    model: str
+
+    def __getitem__(self, key: str) -> str:
+        return self.bank.store.get(self._place(key)).decode()
+
+    def __setitem__(self, key: str, value: str) -> None:
+        self.bank.store.put(self._place(key), value.encode())
+
+    def __delitem__(self, key: str) -> None:
+        self.bank.store.delete(self._place(key))
+
+    def __iter__(self) -> Iterator[str]:
+        names = (found.rsplit("/", 1)[1] for found in self.bank.store.keys(self._place("")))
+        return (name.removesuffix(".json") for name in names)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _place(self, key: str) -> str:
+        return f"calibrations/{self.model}/{key}.json" if key else f"calibrations/{self.model}/"
 
 
 @dataclass

@@ -36,7 +36,9 @@ SeedCount = Annotated[int, typer.Option("--seeds", "-n", min=1, help="How many p
 
 def optimise(
     concept: Annotated[str, typer.Argument(help="Name of a concept file.")],
-    preset: Annotated[str | None, typer.Option(help="balanced or seedselect_v1; default the concept's own.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="fast, balanced, thorough or seedselect_v1; default the concept's own.")
+    ] = None,
     requested_by: Annotated[str | None, typer.Option(help="Id of who asks for it; default the actor.")] = None,
     json: JsonFlag = False,
 ) -> None:

@@ -161,7 +161,7 @@ class Outcome:
 
     Attributes:
         images: ``[H, W, 3]`` each.
-        accepted: by guard and copy guard.
+        accepted: by guard, copy guard and the references' own spread under the objective, as a trial accepts.
         objective: of the final pictures, ``Problem.objective`` for every method.
         copies: which are too like a reference.
         norm_z: standard deviations of each seed's norm from a Gaussian's.
@@ -208,12 +208,14 @@ def finish(
     """
     judged, sampler = asked or problem, problem.sampler
     latents = [sampler.finish(torch.from_numpy(seed.latents.copy())) for seed in seeds]
-    objective = [float(judged.objective.score(final).objective) for final in latents]
+    scored = [judged.objective.score(final) for final in latents]
+    objective = [float(found.objective) for found in scored]
+    meant = torch.tensor([float(found.terms["semantic"]) <= judged.targets.semantic_limit for found in scored])
     pixels = [to_pixels(sampler.family.decode(final))[0] for final in latents]
     images = from_pixels(np.stack(pixels)).to(sampler.family.device)
     guard, noise = judged.guard, stacked(seeds)
     copies = guard.copy_score(images) >= guard.copy_limit
-    accepted = (guard.similarity(images) >= guard.threshold) & ~copies
+    accepted = (guard.similarity(images) >= guard.threshold) & ~copies & meant.to(copies.device)
     meter.spend(sampler.cost(len(seeds)))
     return Outcome(
         images=tuple(pixels),

@@ -4,13 +4,15 @@ Import :func:`select` and the presets; everything else is there to be replaced. 
 """
 
 from seedbank.selection.progress import Progress
-from seedbank.selection.recipes import BALANCED, PRESETS, SEEDSELECT_V1, Recipe, preset
+from seedbank.selection.recipes import BALANCED, FAST, PRESETS, SEEDSELECT_V1, THOROUGH, Recipe, preset
 from seedbank.selection.select import Event, Find, Picture, Selection, select
 
 __all__ = [
     "BALANCED",
+    "FAST",
     "PRESETS",
     "SEEDSELECT_V1",
+    "THOROUGH",
     "Event",
     "Find",
     "Picture",

@@ -19,22 +19,33 @@ from seedbank.selection.draws import GENERATOR, draw, integer, to_numpy
 from seedbank.selection.sampler import Sampler
 from seedbank.selection.schedules import predicted_noise
 
+ROUNDS = 3
+"""Evaluations of the network for each step that is taken back."""
 WHITE = 4.0
 """Mixes whose whiteness score is above this are repaired."""
 
 
 @torch.no_grad()
 def invert(sampler: Sampler, latents: Tensor) -> Tensor:
-    """Noise ``[B, C, h, w]`` that leads to about these clean ``latents``: each step taken backwards with the network's word after it.
+    """Noise ``[B, C, h, w]`` that leads to about these clean ``latents``: each step is taken back by a fixed point.
 
-    Costs as much as drawing them. Noise that a scheduler adds on the way cannot be taken back.
+    With ``x' = a'·x0 + s'·e(x)`` after a step, ``x = a·(x' - s'·e(x)) / a' + s·e(x)`` before it is solved for x by :data:`ROUNDS`
+    evaluations of the network (as in arXiv 2312.12540). Noise that a scheduler adds on the way cannot be taken back.
     """
     found = latents.to(sampler.family.device, torch.float32)
+    signal_after, noise_after = 1.0, 0.0
     for step in reversed(sampler.steps):
-        output = sampler.predict(found, step)
-        clean = sampler.clean(found, output, step)
-        found = step.signal * clean + step.noise * predicted_noise(sampler.prediction, step, found, output)
+        after, found = found, found
+        for _ in range(ROUNDS):
+            white = predicted_noise(sampler.prediction, step, found, sampler.predict(found, step))
+            found = step.signal * (after - noise_after * white) / signal_after + step.noise * white
+        signal_after, noise_after = step.signal, step.noise
     return found / sampler.schedule.start
+
+
+def inversion_cost(sampler: Sampler, references: int) -> int:
+    """Network evaluations of inverting so many references."""
+    return ROUNDS * sampler.cost(references)
 
 
 def inverted_seeds(sampler: Sampler, latents: Tensor, root: str, shares: Sequence[float]) -> tuple[Seed, ...]:

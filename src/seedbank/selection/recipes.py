@@ -133,7 +133,17 @@ class Recipe:
         return 3 if self.objective == "paper" else 1
 
 
-BALANCED = Recipe("balanced")
+BALANCED = Recipe("balanced", explore=Explore(size=128), update=Tangent(step=0.08, final_step=0.008), iterations=16)
+FAST = replace(BALANCED, name="fast", explore=Explore(size=48), iterations=8)
+THOROUGH = replace(
+    BALANCED,
+    name="thorough",
+    explore=Explore(size=384, preview=0.5, keep=0.5, paired=True, inverted=(0.1, 0.3)),
+    update=Tangent(step=0.06, final_step=0.003, langevin=1e-3),
+    gradient="calibrated",
+    iterations=40,
+    views=4,
+)
 SEEDSELECT_V1 = Recipe(
     "seedselect_v1",
     explore=Explore(size=8, batch=8, ranked=False),
@@ -150,7 +160,7 @@ SEEDSELECT_V1 = Recipe(
     keep="last",
     guard_every=30,
 )
-PRESETS = {recipe.name: recipe for recipe in (BALANCED, SEEDSELECT_V1)}
+PRESETS = {recipe.name: recipe for recipe in (FAST, BALANCED, THOROUGH, SEEDSELECT_V1)}
 
 
 def preset(name: str, *, starts: int) -> Recipe:

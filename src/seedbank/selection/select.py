@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from seedbank.selection.draws import Candidates, to_numpy
 from seedbank.selection.explore import Explored, choose_starts, exploration_cost, explore, previewer
 from seedbank.selection.gradients import Mode
 from seedbank.selection.guard import Embed, Guard, make_guard
-from seedbank.selection.inversion import inverted_seeds
+from seedbank.selection.inversion import inversion_cost, inverted_seeds
 from seedbank.selection.objective import Away, LowFrequency, Objective, PaperAppearance, PaperSemantic, Semantic
 from seedbank.selection.optimise import Climb, Ways, begin, kept_reading
 from seedbank.selection.progress import Progress
@@ -280,7 +281,7 @@ class Search:
 
     def _explored(self, pool: Explored) -> int:
         """Network evaluations of an exploration, inverted references included."""
-        inverted = self.sampler.cost(len(self.targets.latents)) if self.recipe.explore.inverted else 0
+        inverted = inversion_cost(self.sampler, len(self.targets.latents)) if self.recipe.explore.inverted else 0
         return inverted + exploration_cost(self.sampler, self.recipe.explore, pool)
 
     def _informed(self, pool: Explored) -> Objective:
@@ -397,11 +398,16 @@ class Search:
             norm_z=float(sphere.norm_score(noise[None])),
             whiteness=float(sphere.whiteness(noise[None])),
         )
-        faults = self._faults(found.guard, image, start_guard)
+        faults = self._faults(found.guard, image, start_guard, scores.semantic)
         words = "; ".join(faults) or f"accepted: nearness {scores.guard:.3f} >= {found.guard.threshold:.3f}"
         return Picture(seed, pixels, scores, not faults, f"{words} ({ended})")
 
-    def _faults(self, guard: Guard, image: Tensor, start_guard: float) -> list[str]:
+    @cached_property
+    def semantic_limit(self) -> float:
+        """The most semantic loss that is accepted: the objective must agree with the guard. The paper's losses have no such measure."""
+        return inf if self.recipe.objective == "paper" else self.targets.semantic_limit
+
+    def _faults(self, guard: Guard, image: Tensor, start_guard: float, semantic: float) -> list[str]:
         look = guard.embed(image)
         near, copy = float(guard.judge(look)), float(guard.copy_score(image))
         faults = []
@@ -409,6 +415,10 @@ class Search:
             faults.append("rejected: nearer to what plain seeds draw than to the references")
         elif near < guard.threshold:
             faults.append(f"rejected: nearness {near:.3f} < {guard.threshold:.3f}")
+        if semantic > self.semantic_limit:
+            faults.append(
+                f"rejected: semantic loss {semantic:.3f} > {self.semantic_limit:.3f}, the references' own worst"
+            )
         if near < start_guard - ROUNDING:
             faults.append(f"rejected: nearness {near:.3f} is below its start's {start_guard:.3f}")
         if copy >= guard.copy_limit:

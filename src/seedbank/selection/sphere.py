@@ -63,15 +63,15 @@ def norm_score(seeds: Tensor) -> Tensor:
 def whiten(seeds: Tensor, limit: float, rounds: int = 8) -> Tensor:
     """The seeds with what is not white about them taken back, where :func:`whiteness` passes ``limit``; lengths are kept.
 
-    Each channel's mean and variance are drawn in to within half of ``limit``, and where neighbouring values still lean on each other its
+    Each channel's mean and variance are drawn in to well within ``limit``, and where neighbouring values still lean on each other its
     power spectrum is levelled band by band (as GPER projects noise, arXiv 2602.08646). Phases, which hold what the seed draws, stay.
     """
     repaired = seeds
-    for _ in range(rounds):
+    for number in range(rounds):
         stained = (whiteness(repaired) > limit)[:, None, None, None]
         if not stained.any():
             break
-        repaired = torch.where(stained, retract(_levelled(repaired, limit / 2), norm(seeds)), repaired)
+        repaired = torch.where(stained, retract(_levelled(repaired, limit / (2 + number)), norm(seeds)), repaired)
     return repaired
 
 

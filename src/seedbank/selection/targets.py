@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 from typing import Protocol
 
 import numpy as np
@@ -48,6 +48,11 @@ class Targets:
     def leave_one_out(self) -> Tensor:
         """Nearness of each reference to the others, ``[K]``; a single reference is as near as can be (1)."""
         return leave_one_out(self.prototypes)
+
+    @property
+    def semantic_limit(self) -> float:
+        """Semantic loss of the reference that is least like the others; infinite for fewer than three, which cannot say."""
+        return 1 - float(self.leave_one_out().min()) if len(self.prototypes) > 2 else inf
 
 
 @torch.no_grad()

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seedbank.selection.guard import make_guard
+from seedbank.selection.guard import LEAST_FAILURES, Guard, make_guard, spread
 from seedbank.selection.reach import far_limit, reach
+from seedbank.selection.targets import leave_one_out
 
 
 def colour(images: Tensor) -> Tensor:
@@ -75,3 +76,49 @@ def test_reach_has_three_answers() -> None:
     assert reach(guard.threshold, guard) == "yes"
     assert reach(guard.threshold - 0.01, guard) == "more search"
     assert reach(far_limit(guard) - 0.01, guard) == "no"
+
+
+def grouped(seed: int, *centre: float, count: int, spread: float = 0.05) -> Tensor:
+    noise = torch.randn(count, len(centre), generator=torch.Generator().manual_seed(seed))
+    return F.normalize(torch.tensor(centre) + spread * noise, dim=1)
+
+
+WANTED, INSTEAD = (1.0, 0.3, 0.0, 0.0), (1.0, -0.1, 0.2, 0.0)
+"""Two things that are much alike: 0.89 by the cosine."""
+
+
+def of(prototypes: Tensor) -> Guard:
+    near = leave_one_out(prototypes)
+    threshold = float(near.mean()) - 3 * spread(near)
+    return Guard(lambda images: images, prototypes, near, threshold, torch.zeros(1, 1), 1.0)
+
+
+def test_what_the_model_draws_instead_is_told_from_the_references_though_it_is_near_them() -> None:
+    lenient = of(grouped(0, *WANTED, count=6, spread=0.1))
+    instead, right = grouped(1, *INSTEAD, count=40), grouped(2, *WANTED, count=40)
+    assert (lenient.judge(instead) >= lenient.threshold).float().mean() > 0.5
+    strict = lenient.against(instead)
+    assert strict.contrast is not None
+    assert (strict.judge(instead) < strict.threshold).float().mean() > 0.95
+    assert (strict.judge(right) >= strict.threshold).float().mean() > 0.9
+    assert strict.contrast.side(lenient.prototypes).mean() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_pool_of_the_thing_itself_gives_no_contrast() -> None:
+    guard = of(grouped(0, *WANTED, count=6))
+    assert guard.against(grouped(1, *WANTED, count=40, spread=0.01)).contrast is None
+    assert guard.against(grouped(1, *INSTEAD, count=LEAST_FAILURES - 1)).contrast is None
+
+
+def test_on_the_references_side_nearness_is_what_it_was() -> None:
+    guard = of(grouped(0, *WANTED, count=6))
+    strict, right = guard.against(grouped(1, *INSTEAD, count=40)), grouped(2, *WANTED, count=40)
+    assert strict.contrast is not None
+    kept = strict.contrast.side(right) >= 0
+    assert torch.equal(strict.judge(right)[kept], guard.judge(right)[kept])
+
+
+def test_a_single_reference_can_have_a_contrast() -> None:
+    strict = of(grouped(0, *WANTED, count=1)).against(grouped(1, *INSTEAD, count=40))
+    assert strict.contrast is not None
+    assert (strict.contrast.side(grouped(2, *WANTED, count=20)) > 0).float().mean() > 0.8

@@ -12,8 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from seedbank.errors import UsageError
-from seedbank.selection.objective import LowFrequency, Objective, Scene, Semantic
-from seedbank.selection.targets import Targets, leave_one_out, make_targets, nearness, stack_images
+from seedbank.selection.objective import Away, LowFrequency, Objective, Scene, Semantic
+from seedbank.selection.targets import (
+    Targets,
+    failure_centroids,
+    leave_one_out,
+    make_targets,
+    nearness,
+    stack_images,
+)
+from seedbank.selection.views import look, windows
 
 
 def units(*rows: tuple[float, ...]) -> Tensor:
@@ -133,3 +141,64 @@ def test_the_sum_is_weighted_and_the_parts_are_not(family: Any, encoder: Any, ta
     found = objective.score(torch.randn(2, 4, 8, 8))
     torch.testing.assert_close(found.objective, found.terms["semantic"] + 0.3 * found.terms["appearance"])
     assert found.cotangents == ()
+
+
+def aimed(*rows: tuple[float, ...]) -> Targets:
+    prototypes = units(*rows)
+    return Targets(prototypes, F.normalize(prototypes.mean(0), dim=0), torch.zeros(len(rows), 4, 2, 2))
+
+
+def test_the_contrast_is_high_at_a_failure_and_gone_at_the_references() -> None:
+    term = Away(aimed((1, 0, 0), (1, 0.1, 0)), failures=units((0, 1, 0)))
+    at = [float(term(_Seen(units(place)))) for place in ((0, 1, 0), (1, 1, 0), (1, 0, 0))]
+    assert at[0] > 5 > at[1] > 0.2 > at[2] > 0
+    expected = -torch.log_softmax(torch.tensor([float(units((1, 1, 0)) @ term.targets.centroid), 0.5**0.5]) / 0.07, 0)[
+        0
+    ]
+    assert at[1] == pytest.approx(float(expected), rel=1e-4)
+
+
+class _Seen(Scene):
+    """A scene whose embeddings are given."""
+
+    def __init__(self, embeddings: Tensor) -> None:
+        self.__dict__["embeddings"] = embeddings
+
+
+def test_failures_are_the_worse_half_gathered_and_nothing_that_is_like_the_references() -> None:
+    targets = aimed((1, 0, 0), (1, 0.2, 0), (1, 0, 0.2))
+    wrong = [(0, 1, 0.01 * k) for k in range(6)] + [(0, 0.01 * k, 1) for k in range(6)]
+    found = failure_centroids(units(*wrong, *[(1, 0.05, 0.01 * k) for k in range(12)]), targets, most=2)
+    assert sorted(int(row.argmax()) for row in found) == [1, 2]
+    assert not len(failure_centroids(units(*[(1, 0.05, 0.01 * k) for k in range(12)]), targets))
+    assert not len(failure_centroids(units((0, 1, 0)), targets))
+
+
+def test_three_references_say_how_much_semantic_loss_is_theirs_and_two_do_not() -> None:
+    assert aimed((1, 0, 0), (0.9, 0.2, 0), (0, 1, 0)).semantic_limit == pytest.approx(
+        1 - float(leave_one_out(units((1, 0, 0), (0.9, 0.2, 0), (0, 1, 0))).min())
+    )
+    assert aimed((1, 0, 0), (0, 1, 0)).semantic_limit == float("inf")
+
+
+def test_windows_repeat_from_their_name_and_stay_inside() -> None:
+    chosen = windows("0", "views 3", 50, smallest=0.7)
+    assert chosen == windows("0", "views 3", 50, smallest=0.7) != windows("0", "views 4", 50, smallest=0.7)
+    images = torch.rand(2, 3, 20, 20)
+    assert all(0.7 <= side <= 1 and look(images, (side, top, left)).shape == images.shape for side, top, left in chosen)
+    torch.testing.assert_close(look(images, (1.0, 0.0, 0.0)), images)
+
+
+def test_views_change_the_gradient_and_not_the_values(pipeline: Any, photos: Any, encoder: Any) -> None:
+    from seedbank.selection.families import adapt
+
+    family = adapt(pipeline)
+    targets = make_targets(stack_images(photos, 16, 16), encoder, family)
+    objective = Objective((Semantic(targets), LowFrequency(targets)), family.decode, encoder)
+    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole = objective.evaluate([latents])
+    seen = objective.evaluate([latents], windows("0", "v", 3, smallest=0.5))
+    torch.testing.assert_close(seen.objective, whole.objective)
+    assert not torch.allclose(seen.cotangents[0], whole.cotangents[0], rtol=1e-3)
+    full = objective.evaluate([latents], [(1.0, 0.0, 0.0)])
+    torch.testing.assert_close(full.cotangents[0], whole.cotangents[0], rtol=1e-3, atol=1e-6)

@@ -142,7 +142,8 @@ def test_damaged_progress_is_refused() -> None:
 
 def test_starts_are_good_and_unlike_each_other() -> None:
     embeddings = torch.nn.functional.normalize(torch.tensor([[1.0, 0], [1, 0.01], [0, 1], [-1, 0], [0, -1]]), dim=1)
-    pool = Explored(torch.tensor([0.1, 0.2, 0.3, 0.4, 0.0]), torch.zeros(5), embeddings)
+    objective, nothing = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.0]), torch.zeros(0)
+    pool = Explored(torch.arange(5), objective, torch.zeros(5), embeddings, embeddings, nothing)
     assert choose_starts(pool, 2, Explore(shortlist=1)) == [4, 0]
     assert choose_starts(pool, 2, Explore(shortlist=2)) == [4, 2]
     assert choose_starts(pool, 2, Explore(ranked=False)) == [0, 1]

@@ -78,3 +78,29 @@ def test_spoilt_noise_fails_the_whiteness_tests(spoil: object) -> None:
 def test_noise_off_the_shell_has_a_high_norm_score() -> None:
     assert sphere.norm_score(1.5 * white(0)).min() > 3
     assert sphere.norm_score(0.6 * white(0)).max() < -3
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda noise: noise + 0.5,
+        lambda noise: 0.8 * noise + 0.5 * noise.roll(1, -1),
+        lambda noise: 0.8 * noise + 0.5 * noise.roll(1, -2),
+        lambda noise: noise * torch.tensor([1.0, 1, 1, 1.8])[:, None, None],
+    ],
+    ids=["shifted", "smeared right", "smeared down", "one channel louder"],
+)
+def test_repair_makes_noise_white_again_and_keeps_most_of_it(spoil: object) -> None:
+    assert callable(spoil)
+    spoilt = sphere.retract(spoil(white(0)), sphere.norm(white(0)))
+    repaired = sphere.whiten(spoilt, 4.0)
+    assert sphere.whiteness(repaired).max() < 4.5 < sphere.whiteness(spoilt).max()
+    assert sphere.cosine(repaired, spoilt).min() > 0.85
+    torch.testing.assert_close(sphere.norm(repaired), sphere.norm(spoilt), rtol=1e-5, atol=0)
+
+
+@given(integers)
+def test_what_is_white_is_left_alone(seed: int) -> None:
+    noise = white(seed)
+    fine = sphere.whiteness(noise) <= 4
+    assert torch.equal(sphere.whiten(noise, 4.0)[fine], noise[fine])

@@ -56,13 +56,24 @@ def test_many_steps_one_way_end_at_the_edge_of_the_trust_region() -> None:
     torch.testing.assert_close(sphere.cosine(noise, start), torch.full((2,), 0.9), rtol=1e-4, atol=0)
 
 
-def test_the_papers_objective_needs_more_than_one_jacobian() -> None:
-    with pytest.raises(UsageError, match="expected gradient 'full' or 'last:k' for the paper's objective"):
-        Recipe("mine", objective="paper", gradient="one_vjp@0.5")
+def test_a_recipe_with_an_unknown_gradient_mode_is_refused() -> None:
+    with pytest.raises(UsageError, match="expected a gradient mode 'full', 'last:k'"):
+        Recipe("mine", gradient="guess")
+
+
+def test_langevin_noise_keeps_the_length_and_does_not_depend_on_the_company() -> None:
+    update, start = Tangent(langevin=0.05), white(0)
+    memory, gradient = first_memory(update, start), white(1)
+    together, _ = move(update, start, start, gradient, memory, 0, 10)
+    alone, _ = move(update, start[:1], start[:1], gradient[:1], {"momentum": memory["momentum"][:1]}, 0, 10)
+    still, _ = move(Tangent(), start, start, gradient, memory, 0, 10)
+    torch.testing.assert_close(sphere.norm(together), sphere.norm(start))
+    torch.testing.assert_close(alone, together[:1])
+    assert (sphere.cosine(together, still) < 0.99).all()
 
 
 def test_presets_have_digests_of_their_own_and_explore_enough() -> None:
     assert len({recipe.digest for recipe in PRESETS.values()}) == len(PRESETS)
     assert preset("seedselect_v1", starts=20).explore.size == 20
-    with pytest.raises(UsageError, match="expected a preset among balanced, seedselect_v1, got 'best'"):
+    with pytest.raises(UsageError, match="expected a preset among fast, balanced, thorough, seedselect_v1, got 'best'"):
         preset("best", starts=1)

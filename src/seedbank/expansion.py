@@ -206,6 +206,7 @@ def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Guard]:
     """The sampler and the guard of the trial, made exactly as the search made them."""
     from seedbank.models import load_guard, load_pipeline
     from seedbank.references.reference import ReferenceSet
+    from seedbank.selection.explore import Explored
     from seedbank.selection.guard import make_guard
     from seedbank.selection.sampler import make_sampler
     from seedbank.selection.targets import stack_images, through_codec
@@ -222,7 +223,12 @@ def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Guard]:
     photos = stack_images(reference_images(bank, references), trial.sampler.height, trial.sampler.width)
     photos = photos.to(sampler.family.device)
     slack = float(trial.recipe.get("guard_slack", 3.0))
-    return sampler, make_guard(photos, embed, seen=through_codec(photos, sampler.family), slack=slack)
+    guard = make_guard(photos, embed, seen=through_codec(photos, sampler.family), slack=slack)
+    try:
+        pool = Explored.from_safetensors(bank.store.get(f"{trial.folder}/pool.safetensors"))
+    except KeyError:  # a trial from before pools were kept: its guard knew nothing of what plain seeds draw
+        return sampler, guard
+    return sampler, guard.against(pool.looks.to(sampler.family.device))
 
 
 def _expand(

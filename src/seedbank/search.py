@@ -7,6 +7,7 @@ checkpoint. Its folder holds::
       trial.json                          the record, written last: when it is there, everything is
       images/<sha256>.png                 plain pictures and candidates
       seeds/<digest>.safetensors          their seeds, and the starts
+      pool.safetensors                    scores and embeddings of everything explored
       traces/<start>.json                 every reading of one start's way
       turning/<start>/<iteration>.png     its picture on the way, every few iterations
       timing.json                         seconds; the only thing that differs between two runs
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -306,6 +308,7 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection, requested_by: tupl
     """Write blobs first, then the record that names them, then the ledger."""
     plain = tuple(_keep(bank, inputs.folder, picture, picture.seed) for picture in selection.plain)
     candidates = tuple(_keep(bank, inputs.folder, find.picture, find.start) for find in selection.finds)
+    bank.store.put(f"{inputs.folder}/pool.safetensors", selection.explored.to_safetensors())
     for find in selection.finds:
         bank.store.put(f"{inputs.folder}/traces/{find.start.digest}.json", _trace(find))
     trial = Trial(
@@ -364,7 +367,10 @@ def _trace(find: Find) -> bytes:
     return canonical_json(
         {
             "start": find.start.digest,
-            "steps": [asdict(reading) for reading in find.trace],
+            "steps": [
+                {name: value if value is None or isfinite(value) else None for name, value in asdict(reading).items()}
+                for reading in find.trace
+            ],
             "stopped_by": find.stopped_by,
             "kept": find.kept,
         }
@@ -384,6 +390,7 @@ def _unreachable(bank: Bank, inputs: Inputs, selection: Selection) -> Unreachabl
         best=pool.guard_max,
         mean=pool.guard_mean,
         needed=selection.threshold,
+        distance=round(selection.diagnosis.distance, 2),
         advice=ADVICE,
     )
     return _refusal(inputs.concept.name, entry.data)

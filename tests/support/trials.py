@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -118,13 +118,14 @@ def make_trial(
     number: int = 0,
     draw: Callable[[Seed], np.ndarray] | None = None,
     shape: tuple[int, int, int] = (4, 8, 8),
+    photo: Callable[[int], np.ndarray] = lambda number: make_picture(number, side=160),
     **changes: Any,
 ) -> Made:
     """Put a finished trial into ``bank``: ``starts`` candidates, the last of which the guard does not accept.
 
     ``draw`` makes the pictures from seeds of ``shape``; without it they are rendered parts that have nothing to do with their seeds.
     """
-    references = _put_references(bank, photos, rights or make_rights())
+    references = _put_references(bank, [photo(number) for number in range(photos)], rights or make_rights())
     folder = f"trials/{CONCEPT}/{sha256(f'trial {number}'.encode())}"
     plain_numbers = range(100, 100 + starts)
     plain = tuple(
@@ -181,18 +182,17 @@ def make_trial(
     return Made(bank, references, trial)
 
 
-def _put_references(bank: Bank, count: int, rights: Rights) -> ReferenceSet:
+def _put_references(bank: Bank, pictures: Sequence[np.ndarray], rights: Rights) -> ReferenceSet:
     references = []
-    for number in range(count):
-        photo = _jpeg(make_picture(number, side=160))
-        working = png(make_picture(number, side=160))
+    for number, picture in enumerate(pictures):
+        photo, working = _jpeg(picture), png(picture)
         reference = Reference(
             photo=sha256(photo),
             concept=CONCEPT,
             name=f"{CONCEPT}-{number}.jpg",
             working=sha256(working),
-            width=160,
-            height=160,
+            width=picture.shape[1],
+            height=picture.shape[0],
             format="JPEG",
             rights=rights,
         )
@@ -206,7 +206,7 @@ def _put_references(bank: Bank, count: int, rights: Rights) -> ReferenceSet:
         concept_digest=bank.concept(CONCEPT).digest,
         references=tuple(references),
         verdicts=(),
-        measures={"vendi": float(count)},
+        measures={"vendi": float(len(pictures))},
         validation=sha256(b"validation"),
     )
     bank.store.put_new(f"reference-sets/{frozen.digest}.json", frozen.to_bytes())

@@ -48,7 +48,7 @@ def test_expand_has_an_example_and_says_what_it_expects(tmp_path: Path) -> None:
 def test_an_unknown_preset_is_used_wrongly(tmp_path: Path) -> None:
     done = seedbank(tmp_path, "optimise", "cog", "--preset", "best")
     assert done.returncode == 2
-    assert "expected --preset balanced or seedselect_v1, got 'best'" in done.stderr
+    assert "expected --preset fast or balanced or thorough or seedselect_v1, got 'best'" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["optimise", "diagnose"])

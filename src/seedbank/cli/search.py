@@ -93,7 +93,7 @@ def diagnose(
     seeds: SeedCount = 64,
     json: JsonFlag = False,
 ) -> None:
-    """Say whether seeds will do for CONCEPT, whether more search is needed, or whether no seed of the model draws it.
+    """Say whether more plain seeds are enough for CONCEPT, whether to optimise, or whether no seed of the model draws it; and why.
 
     Example: seedbank diagnose wingnut
     """
@@ -108,16 +108,16 @@ def diagnose(
         print_json(asdict(found))
     else:
         _print_scans([found])
-    if found.guard and found.guard.reach == "no":
-        raise Unreachable(f"no seed of this model draws {concept!r}: {ADVICE}")
-    if not json and found.guard:
-        console().print(_FINDINGS[found.guard.reach].format(concept=concept))
-
-
-_FINDINGS = {
-    "yes": "Some plain seeds are acceptable already; `seedbank optimise {concept}` finds more and better ones.",
-    "more search": "No plain seed is acceptable, but some come near; `seedbank optimise {concept}` may take them there.",
-}
+    diagnosis = found.diagnosis
+    if not diagnosis:
+        return
+    if diagnosis.verdict == "no":
+        raise Unreachable(f"{concept}: {diagnosis.words}; {ADVICE}")
+    if not json:
+        console().print(f"{concept}: {diagnosis.words}.")
+        console().print(
+            f"Fine-tuning a LoRA once costs as much as {diagnosis.break_even:.1f} images found this way, and changes the model."
+        )
 
 
 def _share_cores() -> None:
@@ -202,8 +202,8 @@ def _print_scans(scans: list[Scan]) -> None:
         (
             found.concept,
             found.seeds,
-            f"{found.guard.accepted / found.seeds:.0%}" if found.guard else "no reference set",
-            f"{found.guard.best:.3f} / {found.guard.threshold:.3f}" if found.guard else "",
+            f"{found.diagnosis.accepted / found.seeds:.0%}" if found.diagnosis else "no reference set",
+            f"{found.diagnosis.best:.3f} / {found.diagnosis.needed:.3f}" if found.diagnosis else "",
             f"{found.auditor.rate:.0%}" if found.auditor else "not known to it",
         )
         for found in scans

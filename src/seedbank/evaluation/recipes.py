@@ -42,7 +42,7 @@ class RecipeMethod:
             observe=lambda event: _note(trace, event),
         )
         found = search.explore()
-        if found.reachable == "no":
+        if found.diagnosis.verdict == "no":
             meter.spend(found.cost)
             return finish(problem, [search.candidates.seed(index) for index in range(len(starts))], meter, trace)
         walked = search.optimise(found, len(starts))

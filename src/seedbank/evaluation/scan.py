@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,20 +15,9 @@ if TYPE_CHECKING:
 
     from seedbank.concepts import Concept
     from seedbank.models import Auditor
+    from seedbank.selection.diagnose import Diagnosis
 
 BATCH = 32
-
-
-@dataclass(frozen=True)
-class Near:
-    """What the guard says of the plain pictures: their nearness to the reference photos."""
-
-    accepted: int
-    best: float
-    mean: float
-    threshold: float
-    """Nearness that is acceptable."""
-    reach: Literal["yes", "more search", "no"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +26,7 @@ class Scan:
 
     concept: str
     seeds: int
-    guard: Near | None
+    diagnosis: Diagnosis | None
     auditor: Success | None
 
 
@@ -52,8 +41,8 @@ def scan_concept(
     from seedbank.models import load_auditor
 
     pictures = plain_pictures(concept, seeds, progress)
-    near = _near(concept, photos, pictures) if photos else None
-    return Scan(concept.name, seeds, near, _audited(load_auditor(), concept.name, pictures))
+    diagnosis = _diagnosed(concept, photos, pictures) if photos else None
+    return Scan(concept.name, seeds, diagnosis, _audited(load_auditor(), concept.name, pictures))
 
 
 def plain_pictures(concept: Concept, count: int, progress: Callable[[int, int], None]) -> list[Pixels]:
@@ -75,24 +64,27 @@ def plain_pictures(concept: Concept, count: int, progress: Callable[[int, int], 
     return pictures
 
 
-def _near(concept: Concept, photos: Sequence[Image.Image], pictures: Sequence[Pixels]) -> Near:
+def _diagnosed(concept: Concept, photos: Sequence[Image.Image], pictures: Sequence[Pixels]) -> Diagnosis:
     """The guard is made exactly as a search would make it."""
-    from seedbank.models import load_guard, load_pipeline
+    import torch
+
+    from seedbank.models import load_encoder, load_guard, load_pipeline
     from seedbank.selection import preset
     from seedbank.selection.families import adapt
     from seedbank.selection.guard import make_guard
-    from seedbank.selection.reach import reach
     from seedbank.selection.sampler import from_pixels
-    from seedbank.selection.targets import stack_images, through_codec
+    from seedbank.selection.select import diagnose_pool
+    from seedbank.selection.targets import make_targets, stack_images, through_codec
 
     height, width, _ = pictures[0].shape
-    references = stack_images(photos, height, width)
-    seen = through_codec(references, adapt(load_pipeline(concept.model).pipeline))
-    guard = make_guard(references, load_guard(), seen=seen, slack=preset(concept.preset, starts=1).guard_slack)
-    near = guard.similarity(from_pixels(np.stack(pictures))).numpy()
-    best = float(near.max())
-    accepted = int((near >= guard.threshold).sum())
-    return Near(accepted, best, float(near.mean()), guard.threshold, reach(best, guard))
+    references, images = stack_images(photos, height, width), from_pixels(np.stack(pictures))
+    family, encoder = adapt(load_pipeline(concept.model).pipeline), load_encoder()
+    slack = preset(concept.preset, starts=1).guard_slack
+    guard = make_guard(references, load_guard(), seen=through_codec(references, family), slack=slack)
+    with torch.no_grad():
+        looks = guard.embed(images)
+        judged = guard.against(looks).judge(looks)
+        return diagnose_pool(judged, encoder(images), guard, make_targets(references, encoder, family))
 
 
 def _audited(auditor: Auditor, concept: str, pictures: Sequence[Pixels]) -> Success | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
+from seedbank.errors import VerificationError
 from seedbank.selection.draws import Candidates
 from seedbank.selection.guard import Guard
 from seedbank.selection.objective import Objective
@@ -44,6 +47,25 @@ class Explored:
         """Nothing yet."""
         nothing = torch.zeros(0)
         return cls(nothing.long(), nothing, nothing, torch.zeros(0, 0), torch.zeros(0, 0), nothing)
+
+    def to_safetensors(self) -> bytes:
+        """This pool as a safetensors file."""
+        return save({each.name: getattr(self, each.name).contiguous() for each in fields(self)})
+
+    @classmethod
+    def from_safetensors(cls, data: bytes) -> Explored:
+        """Read a pool back.
+
+        Raises:
+            VerificationError: ``data`` is no such file.
+        """
+        try:
+            tensors = load(data)
+            return cls(**{each.name: tensors[each.name] for each in fields(cls)})
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise VerificationError(
+                f"expected an explored pool in safetensors, got {len(data)} other bytes; the file is damaged"
+            ) from error
 
     def join(self, more: Explored) -> Explored:
         """This pool followed by what was drawn whole in ``more``."""

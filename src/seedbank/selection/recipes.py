@@ -133,7 +133,13 @@ class Recipe:
         return 3 if self.objective == "paper" else 1
 
 
-BALANCED = Recipe("balanced", explore=Explore(size=128), update=Tangent(step=0.08, final_step=0.008), iterations=16)
+BALANCED = Recipe(
+    "balanced",
+    explore=Explore(size=128),
+    update=Tangent(step=0.08, final_step=0.008),
+    gradient="one_vjp@0.4",
+    iterations=16,
+)
 FAST = replace(BALANCED, name="fast", explore=Explore(size=48), iterations=8)
 THOROUGH = replace(
     BALANCED,

@@ -25,6 +25,7 @@ from torch import Tensor
 from seedbank.seeds import Lineage, Seed
 from seedbank.selection import sphere
 from seedbank.selection.calibrate import calibrated, calibration_key
+from seedbank.selection.diagnose import Diagnosis, Reach, diagnose
 from seedbank.selection.draws import Candidates, to_numpy
 from seedbank.selection.explore import Explored, choose_starts, exploration_cost, explore, previewer
 from seedbank.selection.gradients import Mode
@@ -33,7 +34,6 @@ from seedbank.selection.inversion import inversion_cost, inverted_seeds
 from seedbank.selection.objective import Away, LowFrequency, Objective, PaperAppearance, PaperSemantic, Semantic
 from seedbank.selection.optimise import Climb, Ways, begin, kept_reading
 from seedbank.selection.progress import Progress
-from seedbank.selection.reach import Reach, reach
 from seedbank.selection.recipes import BALANCED, Recipe, Tangent
 from seedbank.selection.rules import Limits, Reading
 from seedbank.selection.sampler import Sampler, from_pixels, make_sampler, to_pixels
@@ -43,6 +43,7 @@ from seedbank.selection.targets import (
     failure_centroids,
     make_paper_targets,
     make_targets,
+    nearness,
     stack_images,
     through_codec,
 )
@@ -86,6 +87,7 @@ class Selection:
     threshold: float
     """Nearness under the guard that an acceptable image has at least."""
     reachable: Reach
+    diagnosis: Diagnosis
     plain: tuple[Picture, ...]
     """The first seeds of the pool, as anybody would have drawn them."""
     finds: tuple[Find, ...]
@@ -171,7 +173,7 @@ def select(
         observe=observe,
     )
     found = search.explore(resume)
-    if found.reachable == "no":
+    if found.diagnosis.verdict == "no":
         return search.result(found, None, plain=plain)
     return search.result(found, search.optimise(found, starts, resume), plain=plain)
 
@@ -183,6 +185,7 @@ class Found:
     pool: Explored
     guard: Guard
     objective: Objective
+    targets: Targets
     cost: int
     """Network evaluations."""
 
@@ -193,9 +196,15 @@ class Found:
         return replace(self.pool, guard=self.guard.judge(looks).cpu())
 
     @property
-    def reachable(self) -> Reach:
+    def diagnosis(self) -> Diagnosis:
         """What the pool promises."""
-        return reach(float(self.judged.guard.max()), self.guard)
+        return diagnose_pool(self.judged.guard, self.pool.embeddings, self.guard, self.targets)
+
+
+def diagnose_pool(judged: Tensor, embeddings: Tensor, guard: Guard, targets: Targets) -> Diagnosis:
+    """What a pool promises, from what ``guard`` says of it ``[n]`` and its embeddings ``[n, D]`` by the objective's encoder."""
+    near = nearness(embeddings.to(targets.prototypes.device), targets.prototypes).cpu()
+    return diagnose(judged, guard.threshold, near, float(targets.leave_one_out().min()))
 
 
 @dataclass(frozen=True)
@@ -270,7 +279,7 @@ class Search:
             self.sampler, self.objective, self.guard, self.candidates, plan=plan, known=known, observe=tell
         )  # fmt: skip
         guard = self.guard.against(pool.looks.to(self.guard.prototypes.device))
-        return Found(pool, guard, self._informed(pool), self._explored(pool))
+        return Found(pool, guard, self._informed(pool), self.targets, self._explored(pool))
 
     @property
     def _to_explore(self) -> int:
@@ -348,7 +357,8 @@ class Search:
             pool=found.judged.statistics(),
             explored=found.judged,
             threshold=found.guard.threshold,
-            reachable=found.reachable,
+            reachable=found.diagnosis.reach,
+            diagnosis=found.diagnosis,
             plain=tuple(pictures),
             finds=tuple(finds),
             receipt=Receipt(network_evaluations=spent, iterations=walked.ways.iteration - 1 if walked else 0),

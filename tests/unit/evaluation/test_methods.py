@@ -22,7 +22,7 @@ STARTS = 2
 SMALL = Training(steps=3, batch=2, rate=1e-3)
 METHODS: tuple[Method, ...] = (
     Plain(),
-    BestOfN(most=6),
+    BestOfN(most=6, batch=2),
     replace(BAYES, pool=4, elites=3, most=10),
     replace(CMA, pool=4, elites=3, most=12),
     replace(ZERO_ORDER, pool=2, elites=2, most=10),

@@ -85,7 +85,7 @@ def test_the_commonest_kind_comes_out_right_from_plain_seeds(pipeline: Any, judg
 def test_the_judges_are_as_good_as_promised_on_fresh_renders(judges: Mapping[str, Any]) -> None:
     from seedbank.models.parts.evaluate import judge_accuracies
 
-    right = judge_accuracies(dict(judges), per_kind=20)
+    right = judge_accuracies(dict(judges), per_part=20)
     assert right["auditor"]["mean"] >= 0.99
     assert right["guard"]["mean"] >= 0.9
     assert right["encoder"]["mean"] >= 0.9
@@ -112,5 +112,6 @@ def test_the_recorded_evaluation_shows_the_long_tail() -> None:
     assert list(found) == list(KINDS)
     head = [found[kind]["plain"] for kind in KINDS[:7]]
     failing = [kind for kind, numbers in found.items() if numbers["plain"] < 0.25 and numbers["reachable"] > 0]
-    assert np.mean(head) >= 0.9
-    assert len(failing) >= 4
+    assert min(head) >= 0.9
+    assert len(failing) >= 5
+    assert {numbers["seeds"] for numbers in found.values()} == {200}

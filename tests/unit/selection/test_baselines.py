@@ -119,8 +119,6 @@ def test_doodl_averages_over_cutouts_that_stay_the_same() -> None:
     scene = painted((0.5, 0.0, 0.0))
     scene.trail[0][:, :, :, 8:] = torch.tensor([0.0, 0.5, 0.0])[:, None, None]
     term = SphericalCentroid(aims(1.0, 0.0, 0.0))
-    assert len(term.windows) == 16
-    assert len(set(term.windows)) == 16
     assert float(term(scene)) == float(SphericalCentroid(aims(1.0, 0.0, 0.0))(scene))
     assert float(term(scene)) != pytest.approx(float(SphericalCentroid(aims(1.0, 0.0, 0.0), root="1")(scene)))
     leaf = scene.trail[0].clone().requires_grad_()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from seedbank.errors import VerificationError
 from seedbank.selection import sphere
 from seedbank.selection.draws import NEGATED, Candidates, plain_seed
 from seedbank.selection.explore import Explored, choose_starts, exploration_cost, explore, survivors
@@ -123,3 +124,12 @@ def test_seeds_from_references_are_white_noise_with_a_lineage(parts: Parts) -> N
     assert sphere.whiteness(noise).max() < 5
     assert sphere.norm_score(noise).abs().max() < 4
     assert inverted_seeds(sampler, latents, "0", ()) == ()
+
+
+def test_a_pool_is_read_back_as_it_was(parts: Parts) -> None:
+    sampler, objective, guard = parts
+    pool = explore(sampler, objective, guard, Candidates("0", SHAPE, 3), plan=Explore(size=3))
+    back = Explored.from_safetensors(pool.to_safetensors())
+    assert all(torch.equal(getattr(back, name), getattr(pool, name)) for name in ("indices", "looks", "objective"))
+    with pytest.raises(VerificationError, match="expected an explored pool in safetensors, got 4 other bytes"):
+        Explored.from_safetensors(b"pool")

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seedbank.selection.guard import LEAST_FAILURES, Guard, make_guard, spread
-from seedbank.selection.reach import far_limit, reach
 from seedbank.selection.targets import leave_one_out
 
 
@@ -69,13 +68,6 @@ def test_references_that_are_alike_raise_the_copy_limit() -> None:
     photos = textured(0, 1, 0.2, 0.2)
     twins = torch.cat([photos, photos[:1] * 0.9])
     assert make_guard(twins, colour).copy_limit > 0.99
-
-
-def test_reach_has_three_answers() -> None:
-    guard = make_guard(textured(0, 1, 0.2, 0.2), colour)
-    assert reach(guard.threshold, guard) == "yes"
-    assert reach(guard.threshold - 0.01, guard) == "more search"
-    assert reach(far_limit(guard) - 0.01, guard) == "no"
 
 
 def grouped(seed: int, *centre: float, count: int, spread: float = 0.05) -> Tensor:

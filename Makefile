@@ -21,8 +21,13 @@ demo: setup ## run the main job with real parts, up to a signed release
 	@exec $(BIN)/python -m seedbank.demo --reviewers "$(REVIEWERS)" --concepts "$(CONCEPTS)" \
 	    --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT) $(if $(FRESH),--fresh)
 
-test: lint ## check style and types, then run every test
+test: lint ## check style and types, then run every test: two at a time, those that run Airflow one after the other
+ifeq ($(TESTS),tests)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/integration
+	@exec $(BIN)/python -m pytest tests/dags tests/e2e
+else
 	@exec $(BIN)/python -m pytest $(TESTS)
+endif
 
 lint: setup ## ruff and mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy

@@ -33,12 +33,10 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 
 def _register() -> None:
     """Add every command; the modules import nothing heavy until a command runs."""
-    from seedbank.cli import references, release
+    from seedbank.cli import bench, expand, references, release, search
 
     app.command("intake")(references.intake)
     app.command("validate")(references.validate)
-    from seedbank.cli import expand, search
-
     app.command("scan")(search.scan)
     app.command("diagnose")(search.diagnose)
     app.command("optimise")(search.optimise)
@@ -51,6 +49,7 @@ def _register() -> None:
     app.command("status")(release.status)
     app.command("trace")(release.trace)
     app.command("keys")(release.keys)
+    app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

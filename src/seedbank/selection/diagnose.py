@@ -19,8 +19,8 @@ Reach = Literal["yes", "more search", "no"]
 OFTEN = 1 / 32
 """Acceptable plain seeds of which at least this share are wanted for searching on: below it, optimising a start costs less."""
 FAR = 6.5
-"""Mean of both distances beyond which nothing was reached. On the shipped model gradient steps reach starknob from 6.2 and impeller from 4.6;
-parts that it never saw lie at 6.8 and more, but for one in six that is like one it saw (:mod:`seedbank.evaluation`'s benchmark of it)."""
+"""Mean of both distances beyond which nothing was reached. On the shipped model gradient steps reach starknob from 6.2 and impeller from
+4.6; parts that it never saw lie at 6.8 and more, but for one in six that is like one it saw."""
 OPTIMISED_COST = 40.0
 """Plain samples that one start of the preset ``balanced`` costs, its share of the exploration included."""
 LORA_COST, INVERSION_COST = 60.0, 225.0

@@ -124,7 +124,7 @@ class Concept(Record):
     Attributes:
         name: lower-case letters, digits and dashes.
         prompt: the prompt whose seed is sought.
-        siblings: prompts of what the model tends to draw instead.
+        siblings: prompts of what it is easily taken for.
         owner: the id of who asks for it; never one of its reviewers.
         model: ``parts``, a local folder, or ``repository@revision`` on a hub.
         preset: the recipe to search with.

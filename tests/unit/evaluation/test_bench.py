@@ -1,0 +1,87 @@
+"""Recipes as methods, and budgets that are what the pace maker spent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seedbank.errors import UsageError
+from seedbank.evaluation.bench import EVALUATIONS, SECONDS, bench_selection, methods, write_results
+from seedbank.evaluation.harness import Budget, Problem
+from seedbank.evaluation.recipes import RecipeMethod
+from seedbank.selection import BALANCED, select
+from seedbank.selection.draws import plain_seed
+from seedbank.selection.recipes import PRESETS, Explore
+
+SMALL = replace(BALANCED, explore=Explore(size=4, batch=4), iterations=2)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Presets that take milliseconds."""
+    for name, recipe in PRESETS.items():
+        tiny = replace(recipe, explore=replace(recipe.explore, size=2, preview=0, inverted=()), iterations=1)
+        monkeypatch.setitem(PRESETS, name, tiny)
+
+
+def test_a_recipe_in_the_harness_finds_what_select_finds(problem: Problem, photos: Any) -> None:
+    starts = [plain_seed("s", index, problem.sampler.noise_shape) for index in range(2)]
+    outcome = RecipeMethod(SMALL).run(problem, starts, Budget())
+    found = select(
+        problem.pipeline, problem.prompt, _as_pictures(problem), encoder=problem.encoder, guard=problem.embed,
+        recipe=SMALL, starts=2, plain=0, seed=starts[0].digest, sampler=problem.config,
+    )  # fmt: skip
+    assert [image.tobytes() for image in outcome.images] == [find.picture.pixels.tobytes() for find in found.finds]
+    assert outcome.network_evaluations == found.receipt.network_evaluations
+    assert outcome.trace[-1][0] <= outcome.network_evaluations
+    assert len(photos) == len(problem.references)
+
+
+def _as_pictures(problem: Problem) -> list[Any]:
+    from PIL import Image
+
+    from seedbank.selection.sampler import to_pixels
+
+    return [Image.fromarray(pixels) for pixels in to_pixels(problem.references)]
+
+
+def test_out_of_reach_a_recipe_draws_the_first_plain_seeds(problem: Problem) -> None:
+    def embed(images: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[1.0, 0.0] if len(images) == len(problem.references) else [-1.0, 0.0]]).expand(
+            len(images), 2
+        )
+
+    starts = [plain_seed("s", index, problem.sampler.noise_shape) for index in range(2)]
+    outcome = RecipeMethod(SMALL).run(replace(problem, embed=embed), starts, Budget())
+    assert len(outcome.images) == 2
+    assert outcome.network_evaluations == problem.sampler.cost(4 + 2)
+
+
+def test_every_preset_and_every_baseline_has_a_name() -> None:
+    names = set(methods())
+    assert set(PRESETS) < names
+    assert {"plain", "best_of_n", "reno", "doodl", "seedselect_v1_stop", "bo", "cma", "zero_order", "lora"} < names
+    assert all(method.name == name for name, method in methods().items())
+
+
+@pytest.mark.usefixtures("small")
+def test_others_are_given_what_balanced_spent(problem: Problem, auditor: Any, tmp_path: Path) -> None:
+    rows = bench_selection([problem], auditor, ["plain", "best_of_n", "balanced"], starts=2, repeats=1)
+    by_budget = {(row.method, row.budget): row for row in rows}
+    assert list(by_budget) == [
+        ("balanced", "unlimited"), ("plain", "unlimited"), ("best_of_n", EVALUATIONS), ("best_of_n", SECONDS)
+    ]  # fmt: skip
+    pace, other = by_budget["balanced", "unlimited"], by_budget["best_of_n", EVALUATIONS]
+    assert 0.6 * pace.network_evaluations < other.network_evaluations <= pace.network_evaluations
+    paths = write_results(rows, tmp_path, torch.device("cpu"), 1.0)
+    assert all(path.stat().st_size > 200 for path in paths)
+    assert "best_of_n" in (tmp_path / "selection.md").read_text()
+
+
+def test_an_unknown_method_is_used_wrongly(problem: Problem, auditor: Any) -> None:
+    with pytest.raises(UsageError, match=r"expected methods among fast, balanced, .* got magic"):
+        bench_selection([problem], auditor, ["magic"])

@@ -52,9 +52,11 @@ def selection(
     auditor = load_auditor()
     auditor.network.to(device)
     began = time.monotonic()
-    problems = [shipped_problem(kind, device=device) for kind in kinds or RARE]
-    rows = bench_selection(problems, auditor, names, starts=starts, repeats=repeats, observe=_tell)
-    paths = write_results(rows, out, torch.device(device), time.monotonic() - began)
+    rows: list[Row] = []
+    for kind in kinds or RARE:  # written after each, so that a run that is cut off loses none
+        problem = shipped_problem(kind, device=device)
+        rows += bench_selection([problem], auditor, names, starts=starts, repeats=repeats, observe=_tell)
+        paths = write_results(rows, out, torch.device(device), time.monotonic() - began)
     if json:
         print_json(
             [

@@ -10,8 +10,9 @@ from PIL import Image
 from seedbank.evaluation.harness import Budget, Meter, Outcome, Problem, finish
 from seedbank.seeds import Seed
 from seedbank.selection.recipes import Recipe
+from seedbank.selection.results import Event
 from seedbank.selection.sampler import to_pixels
-from seedbank.selection.select import Event, Search
+from seedbank.selection.select import Search
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ Import :func:`select` and the presets; everything else is there to be replaced. 
 
 from seedbank.selection.progress import Progress
 from seedbank.selection.recipes import BALANCED, FAST, PRESETS, SEEDSELECT_V1, THOROUGH, Recipe, preset
-from seedbank.selection.select import Event, Find, Picture, Selection, select
+from seedbank.selection.results import Event, Find, Picture, Selection
+from seedbank.selection.select import select
 
 __all__ = [
     "BALANCED",

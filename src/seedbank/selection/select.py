@@ -10,14 +10,12 @@ whether or not it was interrupted and resumed on the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -25,7 +23,7 @@ from torch import Tensor
 from seedbank.seeds import Lineage, Seed
 from seedbank.selection import sphere
 from seedbank.selection.calibrate import calibrated, calibration_key
-from seedbank.selection.diagnose import Diagnosis, Reach, diagnose
+from seedbank.selection.diagnose import Diagnosis, diagnose
 from seedbank.selection.draws import Candidates, to_numpy
 from seedbank.selection.explore import Explored, choose_starts, exploration_cost, explore, previewer
 from seedbank.selection.gradients import Mode
@@ -35,7 +33,8 @@ from seedbank.selection.objective import Away, LowFrequency, Objective, PaperApp
 from seedbank.selection.optimise import Climb, Ways, begin, kept_reading
 from seedbank.selection.progress import Progress
 from seedbank.selection.recipes import BALANCED, Recipe, Tangent
-from seedbank.selection.rules import Limits, Reading
+from seedbank.selection.results import Event, Find, Observer, Picture, Selection
+from seedbank.selection.rules import Limits
 from seedbank.selection.sampler import Sampler, from_pixels, make_sampler, to_pixels
 from seedbank.selection.targets import (
     Encoder,
@@ -47,80 +46,10 @@ from seedbank.selection.targets import (
     stack_images,
     through_codec,
 )
-from seedbank.trials import Pool, Receipt, SamplerConfig, Scores
+from seedbank.trials import Receipt, SamplerConfig, Scores
 
-Pixels = npt.NDArray[np.uint8]
 ROUNDING = 1e-4
 """Two readings of the guard on one image, alone and in a batch, may differ by this."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A seed, the picture ``[H, W, 3]`` it makes alone, and its scores."""
-
-    seed: Seed
-    pixels: Pixels
-    scores: Scores
-    accepted: bool
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Find:
-    """What one start led to. ``trace[i]`` is iterate ``i``; ``kept`` is the iterate that became ``picture``."""
-
-    start: Seed
-    picture: Picture
-    kept: int
-    trace: tuple[Reading, ...]
-    stopped_by: str
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Everything a selection found."""
-
-    recipe: Recipe
-    sampler: SamplerConfig
-    pool: Pool
-    explored: Explored
-    threshold: float
-    """Nearness under the guard that an acceptable image has at least."""
-    reachable: Reach
-    diagnosis: Diagnosis
-    plain: tuple[Picture, ...]
-    """The first seeds of the pool, as anybody would have drawn them."""
-    finds: tuple[Find, ...]
-    """One for each start; none where the concept is out of reach."""
-    receipt: Receipt
-
-    @property
-    def accepted(self) -> tuple[Find, ...]:
-        """The finds the guard accepts."""
-        return tuple(find for find in self.finds if find.picture.accepted)
-
-
-@dataclass(frozen=True)
-class Event:
-    """What an observer is told after each batch, iteration and picture.
-
-    Attributes:
-        stage: where the selection is.
-        done: units of this stage done, of ``total`` at most.
-        progress: give its bytes to ``resume`` to go on from here; None while pictures are drawn.
-        images: ``[H, W, 3]`` of the starts evaluated in this iteration, by start.
-        latest: the iteration these images belong to.
-    """
-
-    stage: Literal["explore", "optimise", "draw"]
-    done: int
-    total: int
-    progress: Progress | None = None
-    images: dict[Seed, Pixels] | None = None
-    latest: int = 0
-
-
-Observer = Callable[[Event], None]
 
 
 def select(

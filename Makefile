@@ -35,7 +35,7 @@ lint: setup ## ruff and mypy --strict
 format: setup ## let ruff mend what it can
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-train-model: setup ## train the shipped model "parts" again (hours on CPU; resumes)
+train-model: setup ## train the shipped model "parts" again (minutes on a GPU, hours on a CPU; resumes)
 	@exec $(BIN)/python -m seedbank.models.parts.train --work .seedbank/train --out src/seedbank/models/parts/weights
 
 bench: setup ## measure what the README says about the shipped model

@@ -97,7 +97,8 @@ def write_results(rows: Sequence[Row], folder: Path, device: torch.device, secon
     about = {"machine": machine(device), "code": code_version(), "seconds": round(seconds)}
     paths = {kind: folder / f"selection{kind}" for kind in (".json", ".md", "-success.png", "-hacking.png")}
     paths[".json"].write_text(to_json(rows, **about))
-    head = f"Auditor's success, {about['machine']}, {about['code']}, {time.strftime('%Y-%m-%d')}.\n\n"
+    size = f"{len({row.concept for row in rows})} kinds, {len(rows[0].right)} starts, {1 + max(row.repeat for row in rows)} runs each"
+    head = f"Auditor's success, {size}; {about['machine']}, {about['code']}, {time.strftime('%Y-%m-%d')}.\n\n"
     paths[".md"].write_text(head + to_markdown(rows))
     shown = [name for name in ("plain", "best_of_n", PACE) if any(row.method == name for row in rows)]
     plot_success(rows, paths["-success.png"], shown)

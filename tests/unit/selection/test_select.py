@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from seedbank.errors import UsageError, VerificationError
-from seedbank.selection import BALANCED, SEEDSELECT_V1, Event, Progress, Recipe, Selection, select
+from seedbank.selection import BALANCED, SEEDSELECT_V1, THOROUGH, Event, Progress, Recipe, Selection, select
 from seedbank.selection.draws import draw, integer
 from seedbank.selection.explore import Explored, choose_starts
 from seedbank.selection.recipes import Explore
@@ -20,6 +20,12 @@ from seedbank.trials import SamplerConfig
 
 SMALL = replace(
     BALANCED, explore=Explore(size=6, batch=4), iterations=4, stop=replace(BALANCED.stop, near_enough=False)
+)
+FULL = replace(
+    THOROUGH,
+    explore=replace(THOROUGH.explore, size=6, batch=4),
+    iterations=3,
+    stop=replace(THOROUGH.stop, stale=0, hacked=0, cornered=0),
 )
 PAPER = replace(SEEDSELECT_V1, explore=Explore(size=3, ranked=False), iterations=3, guard_every=3)
 
@@ -77,7 +83,7 @@ def test_the_same_call_gives_the_same_result(found: Selection, run: Run) -> None
     assert _outcome(run(seed="1")) != _outcome(found)
 
 
-@pytest.mark.parametrize("recipe", [SMALL, PAPER], ids=["balanced", "seedselect_v1"])
+@pytest.mark.parametrize("recipe", [SMALL, FULL, PAPER], ids=["balanced", "thorough", "seedselect_v1"])
 @pytest.mark.parametrize("stop_at", [0, 1, 3, 4])
 def test_resumed_from_any_point_it_ends_the_same(run: Run, recipe: Recipe, stop_at: int) -> None:
     class KilledError(Exception):

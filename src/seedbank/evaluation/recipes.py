@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from PIL import Image
 
@@ -38,7 +38,7 @@ class RecipeMethod:
             references=[Image.fromarray(pixels) for pixels in to_pixels(problem.references)],
             encoder=problem.encoder,
             embed=problem.embed,
-            recipe=self._sized(len(starts)),
+            recipe=self.recipe.sized(len(starts)),
             seed=starts[0].digest,
             observe=lambda event: _note(trace, event),
         )
@@ -49,10 +49,6 @@ class RecipeMethod:
         walked = search.optimise(found, len(starts))
         meter.spend(walked.cost)
         return finish(problem, search.kept_seeds(found, walked), meter, trace)
-
-    def _sized(self, starts: int) -> Recipe:
-        explore = self.recipe.explore
-        return replace(self.recipe, explore=replace(explore, size=max(explore.size, starts)))
 
 
 def _note(trace: list[tuple[int, float]], event: Event) -> None:

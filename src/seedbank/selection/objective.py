@@ -50,6 +50,12 @@ class Scene:
         """The encoder's view of the final images, ``[B, D]`` of length 1."""
         return self.encoder(self.images)
 
+    def cut(self) -> Tensor:
+        """The images with their way back to the latents; from here on they are a leaf, where gradients can be read."""
+        decoded = self.images
+        self.__dict__["images"] = decoded.detach().requires_grad_()
+        return decoded
+
     def through(self, window: Window) -> Scene:
         """The same with the final images seen through a window."""
         seen = Scene(self.trail, self.decode, self.encoder)
@@ -205,15 +211,18 @@ class Objective:
         """The objective of a trail of latents and its gradient with respect to each of them, averaged over ``views`` too."""
         leaves = tuple(latents.detach().requires_grad_() for latents in trail)
         scene = Scene(leaves, self.decode, self.encoder)
+        decoded = scene.cut() if self.balanced else None
         values = [term(scene) for term in self.terms]
         seen = [scene.through(window) for window in views]
         averaged = [self._over_views(term, value, seen) for term, value in zip(self.terms, values, strict=True)]
-        cotangents = self._balanced(averaged, leaves) if self.balanced else self._plain(averaged, leaves)
+        if decoded is None:
+            return self._evaluation(scene, values, self._plain(averaged, leaves))
+        cotangents = (self._balanced(averaged, decoded, scene.images, leaves[-1]),)
         return self._evaluation(scene, values, cotangents)
 
     def _over_views(self, term: Term, value: Tensor, seen: Sequence[Scene]) -> Tensor:
         """A term's mean over the whole picture and its windows; the appearance of latents has but one view."""
-        if not seen or isinstance(term, LowFrequency | PaperAppearance):
+        if not seen or _of_latents(term):
             return value
         return torch.stack([value, *(term(scene) for scene in seen)]).mean(0)
 
@@ -230,13 +239,27 @@ class Objective:
         total = torch.stack([term.weight * value for term, value in zip(self.terms, values, strict=True)]).sum()
         return torch.autograd.grad(total, leaves)
 
-    def _balanced(self, values: Sequence[Tensor], leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Each term's gradient, scaled by its weight and clipped to the length of the first one's."""
-        final = leaves[-1]
-        gradients = [
-            term.weight * torch.autograd.grad(value.sum(), final, retain_graph=True)[0]
-            for term, value in zip(self.terms, values, strict=True)
-        ]
-        limit = norm(gradients[0])
-        clipped = [gradient * (limit / norm(gradient).clamp_min(1e-20)).clamp_max(1) for gradient in gradients]
-        return (torch.stack(clipped).sum(0),)
+    def _balanced(self, values: Sequence[Tensor], decoded: Tensor, picture: Tensor, final: Tensor) -> Tensor:
+        """Each term's gradient, scaled by its weight and clipped to the length of the first one's.
+
+        What comes through the picture is clipped there, so that the sum goes back through the decoder, which is dear, once; what comes
+        from the latents themselves is clipped to what then arrives.
+        """
+        slopes = [torch.autograd.grad(v.sum(), (picture, final), retain_graph=True, allow_unused=True) for v in values]
+        pairs = list(zip(self.terms, slopes, strict=True))
+        through = [term.weight * found[0] for term, found in pairs if found[0] is not None]
+        straight = [term.weight * found[1] for term, found in pairs if found[1] is not None]
+        if through:
+            straight.insert(0, torch.autograd.grad(decoded, final, _clipped(through))[0])
+        return _clipped(straight)
+
+
+def _of_latents(term: Term) -> bool:
+    """Whether a term looks at the latents themselves, and has but one view of them."""
+    return isinstance(term, LowFrequency | PaperAppearance)
+
+
+def _clipped(gradients: Sequence[Tensor]) -> Tensor:
+    """Their sum, each clipped, image by image, to the length of the first."""
+    limit = norm(gradients[0])
+    return torch.stack([each * (limit / norm(each).clamp_min(1e-20)).clamp_max(1) for each in gradients]).sum(0)

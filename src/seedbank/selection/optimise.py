@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +14,7 @@ from seedbank.selection.gradients import Mode, Slope, slope
 from seedbank.selection.guard import Guard
 from seedbank.selection.objective import Evaluation, Objective
 from seedbank.selection.recipes import Recipe
-from seedbank.selection.rules import Limits, Reading, best_reading, stop_reason
+from seedbank.selection.rules import Limits, Reading, best_reading, outrun, stop_reason
 from seedbank.selection.sampler import Sampler
 from seedbank.selection.updates import Memory, first_memory, move
 from seedbank.selection.views import windows
@@ -53,6 +53,18 @@ class Ways:
         """How many steps the active starts have made."""
         return max(len(trace) for trace in self.traces)
 
+    def take(self, positions: Sequence[int]) -> Ways:
+        """The starts at some positions alone, in that order."""
+        rows = list(positions)
+        return Ways(
+            starts=tuple(self.starts[row] for row in rows),
+            noise=self.noise[rows],
+            best=self.best[rows],
+            memory={name: values[rows] for name, values in self.memory.items()},
+            traces=tuple(self.traces[row] for row in rows),
+            stopped_by=tuple(self.stopped_by[row] for row in rows),
+        )
+
 
 def begin(starts: tuple[int, ...], noise: Tensor, recipe: Recipe) -> Ways:
     """M starts before their first evaluation."""
@@ -75,6 +87,8 @@ class Climb:
     """How gradients are had."""
     root: str
     """What the views derive from."""
+    wanted: int
+    """How many of the starts are to be kept in the end."""
 
     def run(self, ways: Ways, observe: Callable[[Ways, list[int], Tensor, int], None]) -> Ways:
         """Iterate until every start is finished.
@@ -98,6 +112,7 @@ class Climb:
             stopped[position] = stop_reason(traces[position], self.recipe, self.limits)
             if self._keeps(traces[position]):
                 best[position] = noise[row]
+        stopped = outrun(traces, stopped, self.recipe, self.limits, self.wanted)
         moved, memory = self._move(ways, active, stopped, slope, iteration)
         return Ways(ways.starts, moved, best, memory, tuple(traces), tuple(stopped)), found.images, cost
 
@@ -157,8 +172,3 @@ def _steepness(noise: Tensor, slope: Slope) -> list[float]:
     """Lengths of the tangent gradients; infinite where the gradient was not finite."""
     lengths = sphere.norm(sphere.tangent(slope.gradient, noise)).flatten()
     return lengths.where(slope.finite, torch.inf).tolist()
-
-
-def kept_reading(trace: tuple[Reading, ...], recipe: Recipe, threshold: float) -> Reading:
-    """The reading of the iterate that was kept."""
-    return trace[-1] if recipe.keep == "last" else best_reading(trace, threshold)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from math import ceil
 from typing import Any, Literal
 
 from seedbank.errors import UsageError
@@ -16,6 +17,8 @@ class Explore:
 
     size: int = 64
     """How many plain seeds are drawn; at least as many as starts are optimised."""
+    each: int = 0
+    """Plain seeds drawn for each start that is wanted, where that makes more than ``size``; see :meth:`Recipe.sized`."""
     batch: int = 32
     """How many at once."""
     shortlist: float = 2.0
@@ -74,7 +77,7 @@ class Stop:
     cornered: int = 5
     """Iterations in a row at the edge of the trust region."""
     near_enough: bool = False
-    """Stop when the image is as near the references as they are to each other, and the guard agrees. Saves time, costs quality."""
+    """Stop when the image is as near the references as they are to each other, and the guard agrees: the next start needs the time more."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Recipe:
         name: the preset's name.
         gradient: a mode of :mod:`seedbank.selection.gradients`, or ``calibrated`` for what suits the pipeline.
         iterations: gradient steps at most.
+        spare: starts begun for each that is wanted. When half the iterations are spent the least promising are dropped, and all end
+            as soon as enough are near enough.
         objective: ``soft_nearest`` (semantic and coarse appearance) or ``paper`` (SeedSelect's released losses).
         appearance: weight of the appearance term.
         contrast: weight of the pull away from what plain seeds give instead.
@@ -102,6 +107,7 @@ class Recipe:
     stop: Stop = field(default_factory=Stop)
     gradient: str = "one_vjp@0.5"
     iterations: int = 25
+    spare: float = 1.0
     objective: Literal["soft_nearest", "paper"] = "soft_nearest"
     appearance: float = 0.1
     contrast: float = 0.25
@@ -117,6 +123,19 @@ class Recipe:
             Mode.parse(self.gradient)
         if self.iterations < 1 or self.guard_every < 1 or self.explore.size < 1:
             raise UsageError(f"expected at least one seed, one iteration and one guard reading in recipe {self.name!r}")
+        if self.spare < 1:
+            raise UsageError(
+                f"expected at least 1 start begun for each wanted in recipe {self.name!r}, got {self.spare}"
+            )
+
+    def begun(self, wanted: int) -> int:
+        """How many starts are optimised where ``wanted`` are asked for."""
+        return ceil(self.spare * wanted)
+
+    def sized(self, wanted: int) -> Recipe:
+        """The same, exploring enough for ``wanted`` starts."""
+        size = max(self.explore.size, self.explore.each * wanted, self.begun(wanted))
+        return replace(self, explore=replace(self.explore, size=size))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a record."""
@@ -135,17 +154,20 @@ class Recipe:
 
 BALANCED = Recipe(
     "balanced",
-    explore=Explore(size=128),
+    explore=Explore(size=128, each=16),
     update=Tangent(step=0.08, final_step=0.008),
+    stop=Stop(near_enough=True),
+    spare=1.5,
     gradient="one_vjp@0.4",
     iterations=16,
 )
-FAST = replace(BALANCED, name="fast", explore=Explore(size=48), iterations=8)
+FAST = replace(BALANCED, name="fast", explore=Explore(size=48, each=6), iterations=8, spare=1.0)
 THOROUGH = replace(
     BALANCED,
     name="thorough",
-    explore=Explore(size=384, preview=0.5, keep=0.5, paired=True, inverted=(0.1, 0.3)),
+    explore=Explore(size=384, each=48, preview=0.5, keep=0.5, paired=True, inverted=(0.1, 0.3)),
     update=Tangent(step=0.06, final_step=0.003, langevin=1e-3),
+    stop=Stop(),
     gradient="calibrated",
     iterations=40,
     views=4,
@@ -170,8 +192,7 @@ PRESETS = {recipe.name: recipe for recipe in (FAST, BALANCED, THOROUGH, SEEDSELE
 
 
 def preset(name: str, *, starts: int) -> Recipe:
-    """The preset called ``name``, exploring at least ``starts`` seeds; raises UsageError for an unknown one."""
+    """The preset called ``name``, exploring enough for ``starts``; raises UsageError for an unknown one."""
     if name not in PRESETS:
         raise UsageError(f"expected a preset among {', '.join(PRESETS)}, got {name!r}")
-    recipe = PRESETS[name]
-    return replace(recipe, explore=replace(recipe.explore, size=max(recipe.explore.size, starts)))
+    return PRESETS[name].sized(starts)

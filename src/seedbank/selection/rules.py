@@ -1,11 +1,17 @@
-"""Pure rules over a start's trace: which iterate to keep and when to stop. No tensors, so they can be tested with written-down traces."""
+"""Pure rules over the starts' traces: which iterate to keep, when to stop, and which starts to drop for others.
+
+No tensors, so that they can be tested with written-down traces.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from seedbank.selection.recipes import Recipe
+
+NEAR_ENOUGH = "as near the references as they are to each other, and the guard agrees"
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,15 @@ class Limits:
     Attributes:
         threshold: nearness under the guard that is acceptable.
         guard_deviation: standard deviation of the guard over the pool of plain seeds.
-        semantic_goal: mean leave-one-out semantic loss of the references.
+        semantic_goal: semantic loss that is near enough.
+        semantic_limit: the most semantic loss that is accepted.
         cosine_floor: edge of the trust region; -1 for none.
     """
 
     threshold: float
     guard_deviation: float
     semantic_goal: float
+    semantic_limit: float = inf
     cosine_floor: float = -1.0
 
 
@@ -56,13 +64,44 @@ def best_reading(trace: Sequence[Reading], threshold: float) -> Reading:
     return min(accepted or no_worse, key=lambda reading: reading.objective)
 
 
+def kept_reading(trace: Sequence[Reading], recipe: Recipe, threshold: float) -> Reading:
+    """The iterate that the recipe keeps."""
+    return trace[-1] if recipe.keep == "last" else best_reading(trace, threshold)
+
+
+def leaders(traces: Sequence[Sequence[Reading]], recipe: Recipe, limits: Limits, wanted: int) -> list[int]:
+    """Positions of the ``wanted`` most promising starts, in order: first those with an acceptable iterate, then by the objective."""
+
+    def promise(position: int) -> tuple[bool, float]:
+        kept = kept_reading(traces[position], recipe, limits.threshold)
+        acceptable = (kept.guard or 0.0) >= limits.threshold and kept.semantic <= limits.semantic_limit
+        return not acceptable, kept.objective
+
+    return sorted(sorted(range(len(traces)), key=promise)[:wanted])
+
+
+def outrun(
+    traces: Sequence[Sequence[Reading]], stopped: Sequence[str], recipe: Recipe, limits: Limits, wanted: int
+) -> list[str]:
+    """Why each start is finished, where there are more than ``wanted``: the others drop out once enough are near enough, and when
+    half the iterations are spent all but the leaders do."""
+    if len(traces) <= wanted:
+        return list(stopped)
+    if sum(reason == NEAR_ENOUGH for reason in stopped) >= wanted:
+        return [reason or "enough others are near enough" for reason in stopped]
+    if max(len(trace) for trace in traces) - 1 != recipe.iterations // 2:
+        return list(stopped)
+    ahead = leaders(traces, recipe, limits, wanted)
+    return [reason or ("" if row in ahead else "others were more promising") for row, reason in enumerate(stopped)]
+
+
 def stop_reason(trace: Sequence[Reading], recipe: Recipe, limits: Limits) -> str:
     """Why this start is finished, in plain words; empty while it is not."""
     rules, newest = recipe.stop, trace[-1]
     if newest.gradient_norm is not None and not newest.gradient_norm < float("inf"):
         return "the gradient is not a finite number"
     if rules.near_enough and _near_enough(newest, limits):
-        return "as near the references as they are to each other, and the guard agrees"
+        return NEAR_ENOUGH
     if rules.hacked and _falling(trace, limits.guard_deviation, rules.hacked):
         return "the guard falls while the objective improves"
     if rules.cornered and _cornered(trace, limits.cosine_floor, rules.cornered):

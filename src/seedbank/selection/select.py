@@ -30,11 +30,11 @@ from seedbank.selection.gradients import Mode
 from seedbank.selection.guard import Embed, Guard, make_guard
 from seedbank.selection.inversion import inversion_cost, inverted_seeds
 from seedbank.selection.objective import Away, LowFrequency, Objective, PaperAppearance, PaperSemantic, Semantic
-from seedbank.selection.optimise import Climb, Ways, begin, kept_reading
+from seedbank.selection.optimise import Climb, Ways, begin
 from seedbank.selection.progress import Progress
 from seedbank.selection.recipes import BALANCED, Recipe, Tangent
 from seedbank.selection.results import Event, Find, Observer, Picture, Selection
-from seedbank.selection.rules import Limits
+from seedbank.selection.rules import Limits, kept_reading, leaders
 from seedbank.selection.sampler import Sampler, from_pixels, make_sampler, to_pixels
 from seedbank.selection.targets import (
     Encoder,
@@ -246,9 +246,9 @@ class Search:
         return Mode.parse(chosen.chosen), 0 if known else chosen.network_evaluations
 
     def optimise(self, found: Found, starts: int, resume: Progress | None = None) -> Walked:
-        """The ways of the chosen starts to their ends."""
-        earlier = resume.ways if resume else None
-        chosen = earlier.starts if earlier else tuple(choose_starts(found.pool, starts, self.recipe.explore))
+        """The ways of the ``starts`` most promising starts to their ends; the recipe's spare ones fell out on the way."""
+        earlier, begun = resume.ways if resume else None, self.recipe.begun(starts)
+        chosen = earlier.starts if earlier else tuple(choose_starts(found.pool, begun, self.recipe.explore))
         origin = self.candidates.noise(chosen).to(self.sampler.family.device)
         seeds = [self.candidates.seed(index) for index in chosen]
         mode, asked = self.mode(found, chosen)
@@ -261,11 +261,11 @@ class Search:
             shown = dict(zip((seeds[position] for position in active), to_pixels(images), strict=True))
             self.observe(Event("optimise", done, total, Progress(found.pool, ways, spent), shown, done))
 
-        climb = Climb(
-            self.sampler, found.objective, found.guard, self.recipe, self._limits(found), origin, mode, self.seed
-        )
+        limits = self._limits(found)
+        climb = Climb(self.sampler, found.objective, found.guard, self.recipe, limits, origin, mode, self.seed, starts)
         ways = climb.run(earlier or begin(chosen, origin, self.recipe), tell)
-        return Walked(chosen, ways, spent)
+        ways = ways.take(leaders(ways.traces, self.recipe, limits, starts))
+        return Walked(ways.starts, ways, spent)
 
     def result(self, found: Found, walked: Walked | None, *, plain: int) -> Selection:
         """Draw the pictures that are kept, each alone, and judge them."""
@@ -356,7 +356,7 @@ class Search:
             faults.append(f"rejected: nearness {near:.3f} < {guard.threshold:.3f}")
         if semantic > self.semantic_limit:
             faults.append(
-                f"rejected: semantic loss {semantic:.3f} > {self.semantic_limit:.3f}, the references' own worst"
+                f"rejected: semantic loss {semantic:.3f} > {self.semantic_limit:.3f}, the references' own mean"
             )
         if near < start_guard - ROUNDING:
             faults.append(f"rejected: nearness {near:.3f} is below its start's {start_guard:.3f}")
@@ -369,6 +369,7 @@ class Search:
         return Limits(
             threshold=found.guard.threshold,
             guard_deviation=found.judged.statistics().guard_std,
-            semantic_goal=float(1 - self.targets.leave_one_out().mean()),
+            semantic_goal=self.targets.semantic_goal,
+            semantic_limit=self.semantic_limit,
             cosine_floor=update.cosine_floor if isinstance(update, Tangent) else -1.0,
         )

@@ -51,8 +51,16 @@ class Targets:
 
     @property
     def semantic_limit(self) -> float:
-        """Semantic loss of the reference that is least like the others; infinite for fewer than three, which cannot say."""
-        return 1 - float(self.leave_one_out().min()) if len(self.prototypes) > 2 else inf
+        """Most semantic loss that is acceptable, the references' own mean; infinite for fewer than three, which cannot say.
+
+        What was optimised for being near must at least be as near as an ordinary photo, or optimising did not work.
+        """
+        return 1 - float(self.leave_one_out().mean()) if len(self.prototypes) > 2 else inf
+
+    @property
+    def semantic_goal(self) -> float:
+        """Semantic loss of the middle reference: near enough. 0, out of reach, for a single one."""
+        return 1 - float(self.leave_one_out().median())
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from seedbank.selection.recipes import BALANCED, Stop
-from seedbank.selection.rules import Limits, Reading, best_reading, stop_reason
+from seedbank.selection.rules import NEAR_ENOUGH, Limits, Reading, best_reading, leaders, outrun, stop_reason
 
 LIMITS = Limits(threshold=0.8, guard_deviation=0.05, semantic_goal=0.05, cosine_floor=0.8)
 RECIPE = replace(BALANCED, iterations=20, stop=Stop(stale=5, hacked=3, cornered=5, near_enough=True))
@@ -101,3 +101,37 @@ def test_rules_can_be_switched_off() -> None:
     worst = trace([5] * 9, [0.9, *[0.1] * 8], [1, *[0.8] * 8], semantic=0.01)
     assert stop_reason(worst, RECIPE, LIMITS) != ""
     assert stop_reason(worst, off, LIMITS) == ""
+
+
+class TestSpareStarts:
+    """More starts than are wanted, of which the less promising drop out."""
+
+    limits = replace(LIMITS, semantic_limit=0.1)
+    recipe = replace(RECIPE, iterations=4, spare=2.0)
+
+    def test_what_can_be_accepted_leads_whatever_its_objective(self) -> None:
+        accepted = trace([9.0], [0.9], semantic=0.05)
+        unlike_the_references = trace([1.0], [0.9], semantic=0.2)
+        not_for_the_guard = trace([2.0], [0.7], semantic=0.05)
+        rows = [unlike_the_references, not_for_the_guard, accepted]
+        assert leaders(rows, self.recipe, self.limits, 1) == [2]
+        assert leaders(rows, self.recipe, self.limits, 2) == [0, 2]
+
+    def test_all_end_once_enough_are_near_enough(self) -> None:
+        rows = [trace([9.0, 8.0], [0.9, 0.9])] * 3
+        assert outrun(rows, [NEAR_ENOUGH, "", ""], self.recipe, self.limits, 2) == [NEAR_ENOUGH, "", ""]
+        ended = outrun(rows, [NEAR_ENOUGH, "", NEAR_ENOUGH], self.recipe, self.limits, 2)
+        assert ended == [NEAR_ENOUGH, "enough others are near enough", NEAR_ENOUGH]
+
+    def test_at_half_time_only_the_leaders_go_on(self) -> None:
+        rows = [trace([9.0, 8.0, value], [0.5, 0.5, 0.5]) for value in (3.0, 1.0, 2.0)]
+        assert outrun(rows, ["", "", ""], self.recipe, self.limits, 2) == ["others were more promising", "", ""]
+        assert outrun([row[:2] for row in rows], ["", "", ""], self.recipe, self.limits, 2) == ["", "", ""]
+
+    def test_a_start_that_ended_early_can_lead_too(self) -> None:
+        rows = [trace([9.0, 0.5], [0.5, 0.5]), *(trace([9.0, 8.0, value], [0.5] * 3) for value in (1.0, 2.0))]
+        assert outrun(rows, ["done", "", ""], self.recipe, self.limits, 2) == ["done", "", "others were more promising"]
+
+    def test_nobody_drops_out_where_none_is_spare(self) -> None:
+        rows = [trace([9.0, 8.0, 7.0])] * 2
+        assert outrun(rows, [NEAR_ENOUGH, ""], self.recipe, self.limits, 2) == [NEAR_ENOUGH, ""]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,16 +31,22 @@ def selection(
     out: Annotated[Path, typer.Option(help="Folder for the table, the rows and the plots.")] = Path(
         "benchmarks/results"
     ),
+    known: Annotated[
+        list[Path] | None,
+        typer.Option(help="A selection.json whose runs are kept, not measured again; several are allowed."),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: JsonFlag = False,
 ) -> None:
     """Methods by rare kinds, at equal network evaluations and at equal seconds, judged by an auditor that none of them knows.
 
+    Hours for all of it on two cores: --known goes on where a run was cut off, and joins runs of several machines of one kind.
+
     Example: seedbank bench selection hook crank --recipe balanced --recipe best_of_n --starts 8 --repeats 1
     """
     import torch
 
-    from seedbank.evaluation.bench import bench_selection, methods, write_results
+    from seedbank.evaluation.bench import bench_selection, methods, read_rows, write_results
     from seedbank.evaluation.problems import shipped_problem
     from seedbank.evaluation.report import summarise
     from seedbank.models import load_auditor
@@ -51,12 +56,12 @@ def selection(
     names = list(methods()) if recipe == ["all"] else list(recipe or USUAL)
     auditor = load_auditor()
     auditor.network.to(device)
-    began = time.monotonic()
+    had = [row for path in known or () for row in read_rows(path)]
     rows: list[Row] = []
     for kind in kinds or RARE:  # written after each, so that a run that is cut off loses none
         problem = shipped_problem(kind, device=device)
-        rows += bench_selection([problem], auditor, names, starts=starts, repeats=repeats, observe=_tell)
-        paths = write_results(rows, out, torch.device(device), time.monotonic() - began)
+        rows += bench_selection([problem], auditor, names, starts=starts, repeats=repeats, known=had, observe=_tell)
+        paths = write_results(rows, out, torch.device(device))
     if json:
         print_json(
             [

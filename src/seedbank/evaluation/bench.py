@@ -44,28 +44,32 @@ def bench_selection(
     starts: int = 16,
     repeats: int = 3,
     budgets: Sequence[str] = (EVALUATIONS, SECONDS),
+    known: Sequence[Row] = (),
     observe: Observe = lambda _row: None,
 ) -> list[Row]:
     """All rows, concept by concept, so that a run that is cut off has whole concepts.
 
+    Runs that are among ``known`` are taken from there; ``observe`` is told of the others.
+
     Raises:
         UsageError: an unknown method.
     """
-    known = methods()
-    unknown = [name for name in names if name not in known]
+    by_name = methods()
+    unknown = [name for name in names if name not in by_name]
     if unknown:
-        raise UsageError(f"expected methods among {', '.join(known)}, got {', '.join(unknown)}")
+        raise UsageError(f"expected methods among {', '.join(by_name)}, got {', '.join(unknown)}")
     rows: list[Row] = []
     for problem in problems:
 
         def run(name: str, limits: Sequence[Budget], problem: Problem = problem) -> list[Row]:
             return run_benchmark(
-                [known[name]],
+                [by_name[name]],
                 [problem],
                 auditor,
                 budgets=lambda _problem: limits,
                 starts=starts,
                 repeats=repeats,
+                known=known,
                 observe=observe,
             )
 
@@ -88,16 +92,34 @@ def _equal(pace: Sequence[Row], wanted: Iterable[str]) -> list[Budget]:
     return [both[kind] for kind in wanted]
 
 
-def write_results(rows: Sequence[Row], folder: Path, device: torch.device, seconds: float) -> list[Path]:
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a ``selection.json`` that :func:`write_results` wrote.
+
+    Raises:
+        UsageError: there is no such file, or other code measured it: its rows do not belong in one table with new ones.
+    """
+    from seedbank.evaluation.report import from_json
+    from seedbank.search import code_version
+
+    try:
+        rows, about = from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"expected the selection.json of a benchmark at {path}, got {error!r}") from error
+    if about.get("code") != code_version():
+        raise UsageError(f"expected rows of code {code_version()} in {path}, got {about.get('code')}; measure again")
+    return rows
+
+
+def write_results(rows: Sequence[Row], folder: Path, device: torch.device) -> list[Path]:
     """Rows, table and both plots below ``folder``; their paths."""
     from seedbank.evaluation.report import plot_hacking, plot_success, to_json, to_markdown
     from seedbank.search import code_version
 
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"machine": machine(device), "code": code_version(), "seconds": round(seconds)}
+    about = {"machine": machine(device), "code": code_version(), "seconds": round(sum(row.seconds for row in rows))}
     paths = {kind: folder / f"selection{kind}" for kind in (".json", ".md", "-success.png", "-hacking.png")}
     paths[".json"].write_text(to_json(rows, **about))
-    size = f"{len({row.concept for row in rows})} kinds, {len(rows[0].right)} starts, {1 + max(row.repeat for row in rows)} runs each"
+    size = f"{len({row.concept for row in rows})} kinds, {len(rows[0].right)} starts a run"
     head = f"Auditor's success, {size}; {about['machine']}, {about['code']}, {time.strftime('%Y-%m-%d')}.\n\n"
     paths[".md"].write_text(head + to_markdown(rows))
     shown = [name for name in ("plain", "best_of_n", PACE) if any(row.method == name for row in rows)]

@@ -277,6 +277,7 @@ def run_benchmark(
     starts: int = 16,
     repeats: int = 3,
     root: str = "0",
+    known: Sequence[Row] = (),
     observe: Callable[[Row], None] = lambda _row: None,
 ) -> list[Row]:
     """Every method on every problem, with each budget, ``repeats`` times from ``starts`` other plain seeds.
@@ -289,6 +290,7 @@ def run_benchmark(
         starts: plain seeds of one run.
         repeats: runs, each from starts of its own; all methods get the same ones.
         root: what the starts derive from.
+        known: rows measured before, which are not measured again.
         observe: told each row when it is had.
 
     Raises:
@@ -296,11 +298,15 @@ def run_benchmark(
     """
     for problem in problems:
         _label(auditor, problem)
+    had = {(row.method, row.concept, row.budget, row.repeat, len(row.right)): row for row in known}
     rows = []
     for method in methods:
         for problem in problems:
             for budget in budgets(problem):
                 for repeat in range(repeats):
+                    if row := had.get((method.name, problem.concept, budget.label, repeat, starts)):
+                        rows.append(row)
+                        continue
                     shape = problem.sampler.noise_shape
                     seeds = [plain_seed(f"{root}/{repeat}", index, shape) for index in range(starts)]
                     rows.append(measure(method, problem, auditor, seeds, budget, repeat))

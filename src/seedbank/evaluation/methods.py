@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
+from statistics import fmean as mean
 from typing import Literal, Protocol
 
 import torch
@@ -43,19 +45,23 @@ class Plain:
 class BestOfN:
     """For each start as many more plain seeds as the budget allows, and the best by the objective.
 
-    ``most`` ends it where there is no budget: plain seeds for each start, the start included. ``batch`` images are drawn at once, as
-    many as a card likes.
+    Attributes:
+        most: ends it where there is no budget: plain seeds for each start, the start included.
+        batch: images drawn at once, as many as a card likes.
+        pooled: the best of all that were drawn, whichever start they belong to, instead of each start's own best.
+        name: as it stands in tables.
     """
 
     most: int = 256
     batch: int = 64
+    pooled: bool = False
     name: str = "best_of_n"
 
     def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
         """All starts together, some seeds of each a round."""
         sampler = problem.sampler
         meter = Meter(budget, reserve=sampler.cost(len(starts)))
-        best, lowest = list(starts), [float("inf")] * len(starts)
+        found: list[list[tuple[float, Seed]]] = [[(inf, start)] for start in starts]
         trace: list[tuple[int, float]] = []
         number, wide = 0, max(1, self.batch // len(starts))
         while number < self.most:
@@ -67,11 +73,16 @@ class BestOfN:
             scores = _score(problem, stacked(drawn))
             meter.spend(sampler.cost(len(drawn)))
             for place, seed, score in zip(places, drawn, scores, strict=True):
-                if score < lowest[place]:
-                    best[place], lowest[place] = seed, score
+                found[place].append((score, seed))
             number += count
-            trace.append((meter.spent, sum(lowest) / len(lowest)))
-        return finish(problem, best, meter, trace)
+            trace.append((meter.spent, mean(score for score, _ in self._best(found))))
+        return finish(problem, [seed for _, seed in self._best(found)], meter, trace)
+
+    def _best(self, found: Sequence[Sequence[tuple[float, Seed]]]) -> list[tuple[float, Seed]]:
+        """One for each start."""
+        if self.pooled:
+            return sorted((pair for pairs in found for pair in pairs), key=_score_of)[: len(found)]
+        return [min(pairs, key=_score_of) for pairs in found]
 
 
 MakeEngine = Callable[[Sequence[Seed], Sequence[float], str], Engine]
@@ -114,7 +125,7 @@ class Search:
         allowance = min(meter.left // (places - place), sampler.cost(self.most))
         size = min(self.pool, allowance // sampler.cost(1))
         if size < 2 or not meter.affords(sampler.cost(size), share):
-            return start, float("inf")
+            return start, inf
         pool = [start, *(_another(start, number) for number in range(1, size))]
         scores = _score(problem, stacked(pool))
         meter.spend(sampler.cost(size))
@@ -325,6 +336,7 @@ BY_NAME: dict[str, Method] = {
     for method in (
         Plain(),
         BestOfN(),
+        BestOfN(pooled=True, name="best_of_pool"),
         ZERO_ORDER,
         BAYES,
         CMA,
@@ -336,6 +348,10 @@ BY_NAME: dict[str, Method] = {
     )
 }
 """All methods here, with the settings their papers give."""
+
+
+def _score_of(pair: tuple[float, Seed]) -> float:
+    return pair[0]
 
 
 def _numbered(start: Seed, number: int) -> Seed:

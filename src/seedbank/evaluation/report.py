@@ -81,6 +81,16 @@ def to_json(rows: Sequence[Row], **about: Any) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
+def from_json(text: str) -> tuple[list[Row], dict[str, Any]]:
+    """The rows that :func:`to_json` wrote, and what it says about them.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no such document.
+    """
+    document = json.loads(text)
+    return [Row(**{name: _tuples(value) for name, value in row.items()}) for row in document["rows"]], document["about"]
+
+
 def to_markdown(rows: Sequence[Row]) -> str:
     """Two tables: the methods over all concepts, and each method's success by concept."""
     return "\n".join([*_overview(rows), "", *_by_concept(rows)]) + "\n"
@@ -150,7 +160,7 @@ def _summary(method: str, budget: str, rows: Sequence[Row]) -> Summary:
 
 def _overview(rows: Sequence[Row]) -> list[str]:
     columns = (
-        "method", "budget", "right", "right among accepted", "accepted", "different images", "copies", "norm", "whiteness",
+        "method", "budget", "images", "right", "right among accepted", "accepted", "different images", "copies", "norm", "whiteness",
         "evaluations an accepted image", "seconds an accepted image", "seconds a run", "peak MiB",
     )  # fmt: skip
     return [_line(columns), _line(["---"] * len(columns)), *(_line(_cells(summary)) for summary in summarise(rows))]
@@ -160,6 +170,7 @@ def _cells(found: Summary) -> list[str]:
     return [
         f"`{found.method}`",
         found.budget,
+        str(found.success.count),
         _rate(found.success),
         _rate(found.accepted) if found.accepted.count else "none accepted",
         f"{found.acceptance:.0%}",
@@ -229,6 +240,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _tuples(value: Any) -> Any:
+    """JSON knows lists only."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 _COLOURS = ("#8a94a6", "#d08a2e", "#2563a8", "#2f855a", "#b0413e", "#7a5aa8", "#3a3f47", "#c2678f", "#5b9aa0")

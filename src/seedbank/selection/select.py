@@ -48,8 +48,8 @@ from seedbank.selection.targets import (
 )
 from seedbank.trials import Receipt, SamplerConfig, Scores
 
-ROUNDING = 1e-4
-"""Two readings of the guard on one image, alone and in a batch, may differ by this."""
+ROUNDING = 2e-3
+"""Two readings of the guard may differ by this: of an image drawn in a batch, and of the 8 bits that are kept of it drawn alone."""
 
 
 def select(

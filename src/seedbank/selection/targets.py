@@ -16,6 +16,9 @@ from torch import Tensor
 from seedbank.errors import UsageError
 from seedbank.selection.families import Family
 
+NEAR_ENOUGH = 0.75
+"""Of the references' own mean semantic loss. At all of it one in seventeen of the shipped model's pictures is still broken somewhere."""
+
 
 class Encoder(Protocol):
     """Images to embeddings, differentiable: what :func:`seedbank.models.load_encoder` returns."""
@@ -59,8 +62,8 @@ class Targets:
 
     @property
     def semantic_goal(self) -> float:
-        """Semantic loss of the middle reference: near enough. 0, out of reach, for a single one."""
-        return 1 - float(self.leave_one_out().median())
+        """Semantic loss that is near enough: well within the references' own mean. 0, out of reach, for a single one."""
+        return NEAR_ENOUGH * (1 - float(self.leave_one_out().mean()))
 
 
 @torch.no_grad()

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from seedbank.errors import UsageError
-from seedbank.evaluation.bench import EVALUATIONS, SECONDS, bench_selection, methods, write_results
-from seedbank.evaluation.harness import Budget, Problem
+from seedbank.evaluation.bench import EVALUATIONS, SECONDS, bench_selection, methods, read_rows, write_results
+from seedbank.evaluation.harness import Budget, Problem, Row
 from seedbank.evaluation.recipes import RecipeMethod
 from seedbank.selection import BALANCED, select
 from seedbank.selection.draws import plain_seed
@@ -77,9 +77,36 @@ def test_others_are_given_what_balanced_spent(problem: Problem, auditor: Any, tm
     ]  # fmt: skip
     pace, other = by_budget["balanced", "unlimited"], by_budget["best_of_n", EVALUATIONS]
     assert 0.6 * pace.network_evaluations < other.network_evaluations <= pace.network_evaluations
-    paths = write_results(rows, tmp_path, torch.device("cpu"), 1.0)
+    paths = write_results(rows, tmp_path, torch.device("cpu"))
     assert all(path.stat().st_size > 200 for path in paths)
     assert "best_of_n" in (tmp_path / "selection.md").read_text()
+
+
+@pytest.mark.usefixtures("small")
+def test_what_was_measured_before_is_not_measured_again(problem: Problem, auditor: Any, tmp_path: Path) -> None:
+    names = ["plain", "best_of_n", "balanced"]
+    write_results(bench_selection([problem], auditor, names[:1], starts=2, repeats=1), tmp_path, torch.device("cpu"))
+    known = read_rows(tmp_path / "selection.json")
+    measured: list[Row] = []
+    rows = bench_selection([problem], auditor, names, starts=2, repeats=2, known=known, observe=measured.append)
+    assert [row for row in rows if row.repeat == 0 and row.method != "best_of_n"] == known
+    assert {(row.method, row.repeat) for row in measured} == {
+        ("balanced", 1), ("plain", 1), ("best_of_n", 0), ("best_of_n", 1)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nonsense", r"expected the selection.json of a benchmark at .*, got JSONDecodeError"),
+        ('{"rows": [{}], "about": {}}', r"expected the selection.json of a benchmark .* got TypeError"),
+        ('{"rows": [], "about": {"code": "old"}}', r"expected rows of code .*, got old; measure again"),
+    ],
+)
+def test_rows_of_another_kind_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "selection.json").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_rows(tmp_path / "selection.json")
 
 
 def test_an_unknown_method_is_used_wrongly(problem: Problem, auditor: Any) -> None:

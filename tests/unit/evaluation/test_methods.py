@@ -31,6 +31,7 @@ METHODS: tuple[Method, ...] = (
     replace(SEEDSELECT_STOP, iterations=2),
     FineTuning("lora", lora, SMALL),
     FineTuning("textual_inversion", textual_inversion, SMALL),
+    BestOfN(most=6, batch=2, pooled=True, name="best_of_pool"),
 )
 every = pytest.mark.parametrize("method", METHODS, ids=[method.name for method in METHODS])
 
@@ -70,6 +71,13 @@ def test_searching_is_never_worse_than_the_start_by_the_objective(
     assert sum(found.objective) < sum(plain.objective) - 1e-4
     spent = [evaluations for evaluations, _ in found.trace]
     assert spent == sorted(spent)
+
+
+def test_the_best_of_a_pool_are_the_best_of_the_same_seeds(problem: Problem, starts: list[Any]) -> None:
+    each, pool = METHODS[1].run(problem, starts, Budget()), METHODS[-1].run(problem, starts, Budget())
+    assert min(pool.objective) == pytest.approx(min(each.objective))
+    assert sum(pool.objective) <= sum(each.objective)
+    assert pool.network_evaluations == each.network_evaluations
 
 
 @pytest.mark.parametrize("method", METHODS[1:6], ids=[method.name for method in METHODS[1:6]])

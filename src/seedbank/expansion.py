@@ -222,8 +222,8 @@ def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Guard]:
     sampler = make_sampler(model.pipeline, trial.prompt, trial.sampler)
     photos = stack_images(reference_images(bank, references), trial.sampler.height, trial.sampler.width)
     photos = photos.to(sampler.family.device)
-    slack = float(trial.recipe.get("guard_slack", 3.0))
-    guard = make_guard(photos, embed, seen=through_codec(photos, sampler.family), slack=slack)
+    slack, turns = float(trial.recipe.get("guard_slack", 3.0)), int(trial.recipe.get("guard_turns", 1))
+    guard = make_guard(photos, embed, seen=through_codec(photos, sampler.family), slack=slack, turns=turns)
     try:
         pool = Explored.from_safetensors(bank.store.get(f"{trial.folder}/pool.safetensors"))
     except KeyError:  # a trial from before pools were kept: its guard knew nothing of what plain seeds draw

@@ -79,8 +79,8 @@ def _diagnosed(concept: Concept, photos: Sequence[Image.Image], pictures: Sequen
     height, width, _ = pictures[0].shape
     references, images = stack_images(photos, height, width), from_pixels(np.stack(pictures))
     family, encoder = adapt(load_pipeline(concept.model).pipeline), load_encoder()
-    slack = preset(concept.preset, starts=1).guard_slack
-    guard = make_guard(references, load_guard(), seen=through_codec(references, family), slack=slack)
+    recipe, seen = preset(concept.preset, starts=1), through_codec(references, family)
+    guard = make_guard(references, load_guard(), seen=seen, slack=recipe.guard_slack, turns=recipe.guard_turns)
     with torch.no_grad():
         looks = guard.embed(images)
         judged = guard.against(looks).judge(looks)

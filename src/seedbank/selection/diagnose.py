@@ -18,7 +18,7 @@ Reach = Literal["yes", "more search", "no"]
 
 OFTEN = 1 / 32
 """Acceptable plain seeds of which at least this share are wanted for searching on: below it, optimising a start costs less."""
-FAR = 6.5
+FAR = 8.0
 """Mean of both distances beyond which nothing was reached. On the shipped model gradient steps reach starknob from 6.2 and impeller from
 4.6; parts that it never saw lie at 6.8 and more, but for one in six that is like one it saw."""
 OPTIMISED_COST = 40.0

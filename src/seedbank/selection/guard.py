@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seedbank.errors import UsageError
 from seedbank.selection.targets import leave_one_out, nearness
 
 Embed = Callable[[Tensor], Tensor]
@@ -31,6 +32,8 @@ SHRINKAGE = 0.3
 """Of the covariance towards a multiple of the identity: a few references say little about 128 directions."""
 DEPTH = 0.25
 """How far below the threshold an image counts that is wholly what the model draws instead."""
+QUARTERS = 4
+"""Quarter turns in a whole one."""
 _THUMBNAIL = 32
 
 
@@ -102,13 +105,16 @@ class Guard:
 
     @torch.no_grad()
     def copy_score(self, images01: Tensor) -> Tensor:
-        """Highest correlation of each image's grey thumbnail, plain or mirrored, with any reference's, ``[B]``."""
-        plain, mirrored = _thumbnails(images01), _thumbnails(images01.flip(-1))
-        return torch.maximum((plain @ self.thumbnails.T).amax(1), (mirrored @ self.thumbnails.T).amax(1))
+        """Highest correlation of each image's grey thumbnail, whichever way it is turned or mirrored, with any reference's, ``[B]``."""
+        small = _thumbnails(images01).view(-1, _THUMBNAIL, _THUMBNAIL)
+        ways = [each.rot90(k, (1, 2)).flatten(1) for each in (small, small.flip(-1)) for k in range(QUARTERS)]
+        return (torch.stack(ways) @ self.thumbnails.T).amax((0, 2))
 
 
 @torch.no_grad()
-def make_guard(references: Tensor, embed: Embed, *, seen: Tensor | None = None, slack: float = 3.0) -> Guard:
+def make_guard(
+    references: Tensor, embed: Embed, *, seen: Tensor | None = None, slack: float = 3.0, turns: int = QUARTERS
+) -> Guard:
     """A guard from references ``[K, 3, H, W]`` in 0..1.
 
     Args:
@@ -116,7 +122,9 @@ def make_guard(references: Tensor, embed: Embed, *, seen: Tensor | None = None, 
         embed: the guard's embedding.
         seen: the photos as the image codec gives them back, which is how generated images look; default ``references``.
         slack: standard deviations below the mean leave-one-out nearness that are still acceptable.
+        turns: orientations in which every picture is looked at, see :func:`turned`.
     """
+    embed = turned(embed, turns)
     prototypes = embed(references if seen is None else seen)
     near = leave_one_out(prototypes)
     thumbnails = _thumbnails(references)
@@ -128,6 +136,28 @@ def make_guard(references: Tensor, embed: Embed, *, seen: Tensor | None = None, 
         thumbnails=thumbnails,
         copy_limit=max(COPY_FLOOR, _closest_pair(thumbnails)),
     )
+
+
+def turned(embed: Embed, turns: int) -> Embed:
+    """The embedding averaged over orientations: what is the same thing whichever way it lies is told from what is another thing.
+
+    Args:
+        embed: an embedding.
+        turns: 4 for all quarter turns, 2 for upright and upside down, 1 for things that are seen upright.
+
+    Raises:
+        UsageError: another number.
+    """
+    if turns not in (1, 2, QUARTERS):
+        raise UsageError(f"expected 1, 2 or {QUARTERS} turns of a picture, got {turns}")
+    if turns == 1:
+        return embed
+    quarters = range(0, QUARTERS, QUARTERS // turns)
+
+    def averaged(images: Tensor) -> Tensor:
+        return F.normalize(torch.stack([embed(images.rot90(k, (-2, -1))) for k in quarters]).mean(0), dim=1)
+
+    return averaged
 
 
 def _contrast(prototypes: Tensor, failures: Tensor) -> Contrast:

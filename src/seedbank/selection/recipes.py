@@ -99,6 +99,7 @@ class Recipe:
         keep: ``best`` of what the guard accepts, or the ``last`` iterate.
         guard_every: iterations between two guard readings.
         guard_slack: see :func:`seedbank.selection.guard.make_guard`.
+        guard_turns: orientations in which the guard looks at a picture: 4 for things that lie any way round, 1 for what has an up.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Recipe:
     keep: Literal["best", "last"] = "best"
     guard_every: int = 2
     guard_slack: float = 3.0
+    guard_turns: int = 4
 
     def __post_init__(self) -> None:
         if self.gradient != "calibrated":

@@ -193,7 +193,8 @@ class Search:
     def guard(self) -> Guard:
         """The guard of these references, which it sees as the image codec gives them back, as it sees generated images."""
         seen = through_codec(self.photos, self.sampler.family)
-        return make_guard(self.photos, self.embed, seen=seen, slack=self.recipe.guard_slack)
+        recipe = self.recipe
+        return make_guard(self.photos, self.embed, seen=seen, slack=recipe.guard_slack, turns=recipe.guard_turns)
 
     def explore(self, resume: Progress | None = None) -> Found:
         """The pool of candidates, and what follows from it."""

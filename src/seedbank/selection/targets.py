@@ -147,7 +147,7 @@ def stack_images(images: Sequence[Image.Image], height: int, width: int) -> Tens
     """Photos of any size to ``[K, 3, height, width]`` in 0..1: upright, RGB, scaled to cover and cropped at the centre.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none, or one has numbers of an unknown range, which may even be no numbers at all.
     """
     if not images:
         raise UsageError("expected at least one reference photo, got none; add photos of the concept and validate them")
@@ -157,8 +157,14 @@ def stack_images(images: Sequence[Image.Image], height: int, width: int) -> Tens
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Upright and without alpha: what was transparent becomes white."""
+    """Upright and without alpha: what was transparent becomes white. 16 bits become 8."""
+    if image.mode in ("I", "F"):
+        raise UsageError(
+            f"expected a photo of 8 or 16 bits a channel, got one in mode {image.mode!r}, whose white is unknown; convert it to RGB"
+        )
     upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(upright, np.uint32) // 257).astype(np.uint8)).convert("RGB")
     if not upright.has_transparency_data:
         return upright.convert("RGB")
     layered = upright.convert("RGBA")

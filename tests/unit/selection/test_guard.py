@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seedbank.selection.guard import LEAST_FAILURES, Guard, make_guard, spread
+from seedbank.errors import UsageError
+from seedbank.selection.guard import LEAST_FAILURES, Guard, make_guard, spread, turned
 from seedbank.selection.targets import leave_one_out
 
 
@@ -47,16 +48,38 @@ def test_one_reference_makes_a_guard_that_only_its_like_passes() -> None:
     [
         lambda image: image,
         lambda image: image.flip(-1),
+        lambda image: image.rot90(1, (-2, -1)),
         lambda image: 0.5 * image + 0.2,
         lambda image: image + 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(9)),
     ],
-    ids=["itself", "mirrored", "paler", "noisier"],
+    ids=["itself", "mirrored", "turned", "paler", "noisier"],
 )
 def test_a_copy_is_found(change: object) -> None:
     assert callable(change)
     photos = textured(0, 1, 0.2, 0.2)
     guard = make_guard(photos, colour)
     assert guard.copy_score(change(photos[2:3])) >= guard.copy_limit
+
+
+def upper_left(images: Tensor) -> Tensor:
+    """An embedding to which it matters how a picture lies."""
+    half = images.shape[-1] // 2
+    return F.normalize(images[..., :half, :half].mean((2, 3)), dim=1)
+
+
+def test_a_turned_embedding_does_not_care_how_a_picture_lies() -> None:
+    picture = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(3)) ** 3
+    quarter, half = picture.rot90(1, (-2, -1)), picture.rot90(2, (-2, -1))
+    for turns, same in ((4, (True, True)), (2, (False, True)), (1, (False, False))):
+        embed = turned(upper_left, turns)
+        found = [torch.allclose(embed(other), embed(picture), atol=1e-6) for other in (quarter, half)]
+        assert tuple(found) == same
+        assert embed(picture).norm(dim=1).tolist() == pytest.approx([1, 1])
+
+
+def test_a_picture_cannot_be_turned_three_times() -> None:
+    with pytest.raises(UsageError, match="expected 1, 2 or 4 turns of a picture, got 3"):
+        turned(upper_left, 3)
 
 
 def test_a_new_picture_is_no_copy() -> None:

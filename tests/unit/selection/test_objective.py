@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,18 @@ def test_photos_of_any_kind_become_rgb_squares() -> None:
     assert stacked.shape == (5, 3, 16, 16)
     assert stacked[2].min() == 1  # what is transparent is white
     assert 0 <= stacked.min() <= stacked.max() <= 1
+
+
+def test_sixteen_bits_keep_their_greys() -> None:
+    greys = Image.fromarray(np.full((16, 16), 0x8080, np.uint16))
+    assert greys.mode == "I;16"
+    assert stack_images([greys], 16, 16).unique().tolist() == pytest.approx([0x80 / 255])
+
+
+@pytest.mark.parametrize("value", [0.5, float("nan")])
+def test_photos_of_unknown_range_are_refused(value: float) -> None:
+    with pytest.raises(UsageError, match="expected a photo of 8 or 16 bits a channel, got one in mode 'F'"):
+        stack_images([Image.fromarray(np.full((8, 8), value, np.float32))], 16, 16)
 
 
 def test_photos_are_turned_upright() -> None:

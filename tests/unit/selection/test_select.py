@@ -19,8 +19,9 @@ from seedbank.selection.sampler import make_sampler
 from seedbank.trials import SamplerConfig
 
 SMALL = replace(
-    BALANCED, explore=Explore(size=6, batch=4), iterations=4, stop=replace(BALANCED.stop, near_enough=False)
+    BALANCED, explore=Explore(size=6, batch=4), iterations=4, spare=1.0, stop=replace(BALANCED.stop, near_enough=False)
 )
+RACE = replace(SMALL, spare=2.0)
 FULL = replace(
     THOROUGH,
     explore=replace(THOROUGH.explore, size=6, batch=4),
@@ -83,8 +84,8 @@ def test_the_same_call_gives_the_same_result(found: Selection, run: Run) -> None
     assert _outcome(run(seed="1")) != _outcome(found)
 
 
-@pytest.mark.parametrize("recipe", [SMALL, FULL, PAPER], ids=["balanced", "thorough", "seedselect_v1"])
-@pytest.mark.parametrize("stop_at", [0, 1, 3, 4])
+@pytest.mark.parametrize("recipe", [SMALL, RACE, FULL, PAPER], ids=["balanced", "race", "thorough", "seedselect_v1"])
+@pytest.mark.parametrize("stop_at", [0, 1, 3, 4, 5])
 def test_resumed_from_any_point_it_ends_the_same(run: Run, recipe: Recipe, stop_at: int) -> None:
     class KilledError(Exception):
         pass
@@ -119,6 +120,18 @@ def test_the_receipt_counts_every_evaluation(found: Selection) -> None:
     explored, drawn = 6 * steps * branches, 5 * steps * branches
     each = sum((len(find.trace) - 1) * (steps + 2) + steps for find in found.finds) * branches
     assert found.receipt.network_evaluations == explored + each + drawn
+
+
+def test_spare_starts_fall_out_half_way_and_are_paid(run: Run) -> None:
+    events: list[Event] = []
+    found = run(RACE, observe=events.append)
+    ways = [event for event in events if event.stage == "optimise"]
+    assert [len(event.images or {}) for event in ways] == [6, 6, 6, 3, 3]
+    assert {find.start for find in found.finds} == set(ways[-1].images or {})
+    steps, branches, drawn = 4, 2, 5
+    gradients, last = 3 * 6 + 3, 3
+    spent = (6 + gradients + last + drawn) * steps + gradients * 2
+    assert found.receipt.network_evaluations == spent * branches
 
 
 def test_the_papers_recipe_keeps_the_last_iterate_of_the_first_seeds(run: Run) -> None:

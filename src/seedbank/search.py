@@ -390,7 +390,7 @@ def _unreachable(bank: Bank, inputs: Inputs, selection: Selection) -> Unreachabl
         best=pool.guard_max,
         mean=pool.guard_mean,
         needed=selection.threshold,
-        distance=round(selection.diagnosis.distance, 2),
+        left=round(selection.diagnosis.left, 3),
         advice=ADVICE,
     )
     return _refusal(inputs.concept.name, entry.data)

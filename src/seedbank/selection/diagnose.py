@@ -1,13 +1,16 @@
 """Diagnosis: whether seeds can help at all, from a pool of plain seeds alone, before any gradient is taken.
 
 Three answers. *more search*: plain seeds already give acceptable images often enough that drawing more of them is all it takes. *optimise*:
-few or none do, but the pool reaches far enough towards the references for gradient steps to go the rest. *no*: the pool is so far away,
-measured in its own spread under the guard and under the objective's encoder alike, that no seed of this model was seen to get there.
+few or none do, but the pool's best reach far enough towards the references for gradient steps to go the rest. *no*: even they leave so
+much of the way, under the objective's encoder and under the guard, that no seed of this model was seen to get there.
+
+The way is that from the pool's mean to where the references are to each other; its best are the few per cent nearest under the encoder. The
+guard is asked about the same ones: what only happens to be near under one of two embeddings leaves all of the way under the other.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, sqrt
 from typing import Literal
 
@@ -18,9 +21,13 @@ Reach = Literal["yes", "more search", "no"]
 
 OFTEN = 1 / 32
 """Acceptable plain seeds of which at least this share are wanted for searching on: below it, optimising a start costs less."""
-FAR = 8.0
-"""Mean of both distances beyond which nothing was reached. On the shipped model gradient steps reach starknob from 6.2 and impeller from
-4.6; parts that it never saw lie at 6.8 and more, but for one in six that is like one it saw."""
+BEST = 32
+"""One in so many of the pool are its best; at least four."""
+GUARDED = 0.2
+"""Share of the guard's word in what is left of the way: it is coarser than the encoder about things that are far."""
+FAR = 0.655
+"""Share of the way beyond which nothing was reached. On the shipped model gradient steps reach starknob from 0.64, impeller from 0.62 and
+wingnut from 0.60; parts that it never saw lie at 0.67 and more, but for those that look much like one it saw."""
 OPTIMISED_COST = 40.0
 """Plain samples that one start of the preset ``balanced`` costs, its share of the exploration included."""
 LORA_COST, INVERSION_COST = 60.0, 225.0
@@ -39,8 +46,8 @@ class Diagnosis:
         high: likewise.
         best: highest nearness to the references under the guard.
         needed: nearness that is acceptable.
-        guard_distance: from the pool's mean to what is needed, in the pool's standard deviations, under the guard.
-        objective_distance: likewise under the objective's encoder, to the reference that is least like the others.
+        objective_left: share of the way to the references that the pool's best leave, under the objective's encoder; 0 is all of it gone.
+        guard_left: likewise of the same seeds, under the guard.
     """
 
     verdict: Verdict
@@ -50,8 +57,8 @@ class Diagnosis:
     high: float
     best: float
     needed: float
-    guard_distance: float
-    objective_distance: float
+    objective_left: float
+    guard_left: float
 
     @property
     def reach(self) -> Reach:
@@ -61,9 +68,9 @@ class Diagnosis:
         return "no" if self.verdict == "no" else "more search"
 
     @property
-    def distance(self) -> float:
-        """Mean of both distances."""
-        return (self.guard_distance + self.objective_distance) / 2
+    def left(self) -> float:
+        """What both judges together leave of the way."""
+        return (1 - GUARDED) * self.objective_left + GUARDED * self.guard_left
 
     @property
     def each(self) -> float:
@@ -82,39 +89,40 @@ class Diagnosis:
         """The verdict in a sentence, with its numbers."""
         share = f"{self.accepted} of {self.seeds} plain seeds are acceptable ({self.low:.0%} to {self.high:.0%})"
         away = (
-            f"the pool's mean lies {self.guard_distance:.1f} and {self.objective_distance:.1f} of its deviations away"
+            f"the nearest leave {self.left:.0%} of the way from an ordinary one to the references "
+            f"(encoder {self.objective_left:.0%}, guard {self.guard_left:.0%})"
         )
         if self.verdict == "more search":
             return f"{share}: drawing more of them is enough, about {self.each:.0f} for each image"
         if self.verdict == "optimise":
-            return f"{share}, and {away} from the references: optimise"
-        return f"none of {self.seeds} plain seeds is acceptable, and {away}, more than {FAR}: no seed of this model will do"
+            return f"{share}, and {away}: optimise"
+        return f"none of {self.seeds} plain seeds is acceptable, and {away}, more than {FAR:.0%}: no seed of this model will do"
 
 
-def diagnose(guard: Tensor, needed: float, objective: Tensor, goal: float) -> Diagnosis:
+def diagnose(guard: Tensor, needed: float, guard_home: float, objective: Tensor, home: float) -> Diagnosis:
     """What a pool of n plain seeds says.
 
     Args:
         guard: nearness of each image under the guard, contrast included, ``[n]``.
         needed: nearness that is acceptable.
+        guard_home: mean nearness of the references to each other under the guard.
         objective: nearness of each image under the objective's encoder, ``[n]``.
-        goal: nearness of the reference that is least like the others, under that encoder.
+        home: mean nearness of the references to each other under that encoder.
     """
     count, accepted = len(guard), int((guard >= needed).sum())
-    distances = _distance(guard, needed), _distance(objective, goal)
-    verdict: Verdict = "optimise"
-    if accepted >= OFTEN * count and accepted:
-        verdict = "more search"
-    elif not accepted and sum(distances) / 2 > FAR:
-        verdict = "no"
+    best = objective.argsort(descending=True, stable=True)[: max(4, count // BEST)]
+    left = _left(objective, home, best), _left(guard, guard_home, best)
     low, high = _wilson(accepted, count)
-    return Diagnosis(verdict, count, accepted, low, high, float(guard.max()), needed, *distances)
+    found = Diagnosis("optimise", count, accepted, low, high, float(guard.max()), needed, *left)
+    if accepted and accepted >= OFTEN * count:
+        return replace(found, verdict="more search")
+    return replace(found, verdict="no") if not accepted and found.left > FAR else found
 
 
-def _distance(pool: Tensor, needed: float) -> float:
-    """In standard deviations; at least 0."""
-    spread = float(pool.std()) if len(pool) > 1 else 0.0
-    return max((needed - float(pool.mean())) / max(spread, 1e-3), 0.0)
+def _left(near: Tensor, home: float, best: Tensor) -> float:
+    """Share of the way from the mean of ``near`` to ``home`` that the ``best`` leave; 0 where the mean is there already."""
+    way = home - float(near.mean())
+    return max((home - float(near[best].mean())) / way, 0.0) if way > 0 else 0.0
 
 
 def _wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:

@@ -133,7 +133,8 @@ class Found:
 def diagnose_pool(judged: Tensor, embeddings: Tensor, guard: Guard, targets: Targets) -> Diagnosis:
     """What a pool promises, from what ``guard`` says of it ``[n]`` and its embeddings ``[n, D]`` by the objective's encoder."""
     near = nearness(embeddings.to(targets.prototypes.device), targets.prototypes).cpu()
-    return diagnose(judged, guard.threshold, near, float(targets.leave_one_out().min()))
+    home = float(targets.leave_one_out().mean())
+    return diagnose(judged, guard.threshold, float(guard.near.mean()), near, home)
 
 
 @dataclass(frozen=True)

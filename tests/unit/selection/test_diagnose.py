@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from seedbank.selection.diagnose import FAR, diagnose
+from seedbank.selection.diagnose import FAR, Diagnosis, diagnose
+
+HOME = 0.9
+"""Nearness of the references to each other, under either judge; 0.8 is acceptable."""
 
 
 def pool(mean: float, spread: float, count: int = 64, *, seed: int = 0) -> Tensor:
@@ -14,8 +17,12 @@ def pool(mean: float, spread: float, count: int = 64, *, seed: int = 0) -> Tenso
     return mean + spread * (noise - noise.mean()) / noise.std()
 
 
+def ask(guard: Tensor, objective: Tensor) -> Diagnosis:
+    return diagnose(guard, 0.8, HOME, objective, HOME)
+
+
 def test_where_plain_seeds_are_often_right_more_of_them_are_enough() -> None:
-    found = diagnose(torch.cat([pool(0.3, 0.05, 54), pool(0.9, 0.01, 10)]), 0.8, pool(0.5, 0.2), 0.9)
+    found = ask(torch.cat([pool(0.3, 0.05, 54), pool(0.9, 0.01, 10)]), pool(0.5, 0.2))
     assert (found.verdict, found.reach, found.accepted) == ("more search", "yes", 10)
     assert found.each == pytest.approx(6.4)
     assert found.low < 10 / 64 < found.high
@@ -24,29 +31,43 @@ def test_where_plain_seeds_are_often_right_more_of_them_are_enough() -> None:
 
 
 def test_where_one_in_many_is_right_optimising_is_cheaper() -> None:
-    found = diagnose(torch.cat([pool(0.3, 0.05, 63), torch.tensor([0.9])]), 0.8, pool(0.5, 0.1), 0.9)
+    found = ask(torch.cat([pool(0.3, 0.05, 63), torch.tensor([0.9])]), pool(0.5, 0.1))
     assert (found.verdict, found.reach) == ("optimise", "yes")
 
 
-def test_a_pool_within_reach_is_worth_gradient_steps() -> None:
-    found = diagnose(pool(0.3, 0.1), 0.8, pool(0.4, 0.1), 0.9)
+def reaching(best: float, count: int = 4) -> Tensor:
+    """Of 64 seeds at 0.1 under a judge, so many at ``best``: the way from their mean to the references is a little less than 0.8."""
+    return torch.cat([torch.full((64 - count,), 0.1), torch.full((count,), best)])
+
+
+def test_a_pool_whose_best_go_half_the_way_is_worth_gradient_steps() -> None:
+    found = ask(reaching(0.5), reaching(0.5))
     assert (found.verdict, found.reach, found.accepted) == ("optimise", "more search", 0)
-    assert found.distance == pytest.approx(5, abs=0.01)
-    assert "5.0 and 5.0 of its deviations" in found.words
+    assert found.left == pytest.approx(0.4 / 0.775)
+    assert "the nearest leave 52% of the way" in found.words
 
 
-def test_a_pool_far_from_the_references_is_hopeless() -> None:
-    found = diagnose(pool(0.1, 0.05), 0.8, pool(0.0, 0.1), 0.9)
+def test_a_pool_whose_best_stay_behind_is_hopeless() -> None:
+    found = ask(reaching(0.2), reaching(0.2))
     assert (found.verdict, found.reach, found.break_even) == ("no", "no", 0)
-    assert found.distance > FAR
+    assert found.left > FAR
     assert "no seed of this model will do" in found.words
 
 
+def test_what_is_near_under_one_judge_only_leaves_all_of_the_way_under_the_other() -> None:
+    """The encoder's best are asked about under the guard, whose own best are others."""
+    found = ask(reaching(0.7).flip(0), reaching(0.45))
+    assert found.guard_left > 1
+    assert found.objective_left < FAR < found.left
+    assert found.verdict == "no"
+    assert ask(reaching(0.7), reaching(0.45)).verdict == "optimise"
+
+
 def test_a_pool_without_spread_or_of_one_seed_is_judged_all_the_same() -> None:
-    assert diagnose(torch.full((8,), 0.1), 0.8, torch.full((8,), 0.1), 0.9).verdict == "no"
-    assert diagnose(torch.tensor([0.9]), 0.8, torch.tensor([0.9]), 0.9).verdict == "more search"
+    assert diagnose(torch.full((8,), 0.1), 0.8, HOME, torch.full((8,), 0.1), HOME).verdict == "no"
+    assert diagnose(torch.tensor([0.95]), 0.8, HOME, torch.tensor([0.95]), HOME).verdict == "more search"
 
 
 def test_the_break_even_is_what_fine_tuning_costs_over_what_each_image_saves() -> None:
-    found = diagnose(torch.cat([pool(0.3, 0.05, 56), pool(0.9, 0.01, 8)]), 0.8, pool(0.5, 0.2), 0.9)
+    found = ask(torch.cat([pool(0.3, 0.05, 56), pool(0.9, 0.01, 8)]), pool(0.5, 0.2))
     assert found.break_even == pytest.approx(60 / 7)

@@ -9,7 +9,7 @@ checkpoint. Its folder holds::
       seeds/<digest>.safetensors          their seeds, and the starts
       pool.safetensors                    scores and embeddings of everything explored
       traces/<start>.json                 every reading of one start's way
-      turning/<start>/<iteration>.png     its picture on the way, every few iterations
+      turning/<start>/<iteration>.png     its picture on the way, every other iteration; also of starts that fell out
       timing.json                         seconds; the only thing that differs between two runs
       checkpoint.safetensors              how far a running search is; gone when it is done
 """
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from seedbank.seeds import Seed
     from seedbank.selection import Event, Find, Picture, Progress, Recipe, Selection
 
-CHECKPOINT_EVERY = 5
-"""Iterations between two checkpoints, and between two pictures of a seed turning."""
+CHECKPOINT_EVERY, PICTURE_EVERY = 5, 2
+"""Iterations between two checkpoints, and between two pictures of a seed turning: some ways are at their end after four."""
 
 Report = Callable[[str, int, int], None]
 """Told the stage (``load``, ``explore``, ``optimise``, ``draw``), units done, and units in all."""
@@ -274,10 +274,11 @@ class _Keeper:
         self.seconds[event.stage] = self.seconds.get(event.stage, 0.0) + now - self._last
         self._last = now
         self.tell(event.stage, event.done, event.total)
-        if event.stage == "explore" or event.done % CHECKPOINT_EVERY == 0 or event.done == event.total:
+        last = event.done == event.total
+        if last or event.done % PICTURE_EVERY == 0:
             self._keep_pictures(event)
-            if event.progress:
-                self.bank.store.put(self._checkpoint, event.progress.to_bytes())
+        if event.progress and (last or event.stage == "explore" or event.done % CHECKPOINT_EVERY == 0):
+            self.bank.store.put(self._checkpoint, event.progress.to_bytes())
 
     def resume(self) -> Progress | None:
         """The checkpoint of an earlier, interrupted run."""

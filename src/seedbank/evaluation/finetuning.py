@@ -47,9 +47,11 @@ class Training:
 
 
 TEXTUAL_INVERSION = Training(steps=3000, rate=5e-4)
-"""The usual settings of Textual Inversion; a small model bears a rate of 5e-3 and needs fewer steps."""
+"""The usual settings of Textual Inversion."""
 LORA = Training(steps=500, rate=1e-4, rank=4)
-"""The usual settings of LoRA; a small model bears a rate of 1e-3."""
+"""The usual settings of LoRA."""
+SMALL_INVERSION, SMALL_LORA = Training(steps=3000, batch=8, rate=5e-3), Training(steps=2000, batch=8, rate=2e-3, rank=8)
+"""For a model of a few million parameters: higher rates, and as many steps as the budget allows."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,15 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from seedbank.evaluation.finetuning import LORA, TEXTUAL_INVERSION, FineTuned, Training, lora, textual_inversion
+from seedbank.evaluation.finetuning import (
+    LORA,
+    SMALL_INVERSION,
+    SMALL_LORA,
+    FineTuned,
+    Training,
+    lora,
+    textual_inversion,
+)
 from seedbank.evaluation.harness import Budget, Meter, Method, Outcome, Problem, finish
 from seedbank.seeds import Lineage, Seed
 from seedbank.selection import updates
@@ -343,11 +351,11 @@ BY_NAME: dict[str, Method] = {
         RENO,
         DOODL,
         SEEDSELECT_STOP,
-        FineTuning("textual_inversion", textual_inversion, TEXTUAL_INVERSION),
-        FineTuning("lora", lora, LORA),
+        FineTuning("textual_inversion", textual_inversion, SMALL_INVERSION),
+        FineTuning("lora", lora, SMALL_LORA),
     )
 }
-"""All methods here, with the settings their papers give."""
+"""All methods here, with the settings their papers give; the fine-tunings with what suits a model as small as the shipped one."""
 
 
 def _score_of(pair: tuple[float, Seed]) -> float:

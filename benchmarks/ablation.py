@@ -58,6 +58,7 @@ def variants() -> dict[str, tuple[str, Recipe]]:
         "no-repair": ("whiteness is not repaired", {"white": 1e9}),
         "last": ("the last iterate is kept, whatever the guard says", {"keep": "last"}),
         "full": ("gradient through all steps", {"gradient": "full"}),
+        "paper-losses": ("SeedSelect's losses: raw centroid, mean latents", {"objective": "paper", "appearance": 1.0}),
         "adamw": ("AdamW on the noise, as SeedSelect steps", {"update": AdamW()}),
     }
     return {name: (words, replace(BALANCED, name=name, **changes)) for name, (words, changes) in changed.items()}

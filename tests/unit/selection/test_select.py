@@ -85,7 +85,7 @@ def test_the_same_call_gives_the_same_result(found: Selection, run: Run) -> None
 
 
 @pytest.mark.parametrize("recipe", [SMALL, RACE, FULL, PAPER], ids=["balanced", "race", "thorough", "seedselect_v1"])
-@pytest.mark.parametrize("stop_at", [0, 1, 3, 4, 5])
+@pytest.mark.parametrize("stop_at", [0, 1, 3, 4])
 def test_resumed_from_any_point_it_ends_the_same(run: Run, recipe: Recipe, stop_at: int) -> None:
     class KilledError(Exception):
         pass

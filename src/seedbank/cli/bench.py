@@ -35,30 +35,36 @@ def selection(
         list[Path] | None,
         typer.Option(help="A selection.json whose runs are kept, not measured again; several are allowed."),
     ] = None,
+    join: Annotated[
+        bool, typer.Option("--join", help="Write the --known runs as one table and measure nothing.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: JsonFlag = False,
 ) -> None:
     """Methods by rare kinds, at equal network evaluations and at equal seconds, judged by an auditor that none of them knows.
 
-    Hours for all of it on two cores: --known goes on where a run was cut off, and joins runs of several machines of one kind.
+    Hours for all of it on two cores: --known goes on where a run was cut off, and with --join makes one table of runs side by side.
 
     Example: seedbank bench selection hook crank --recipe balanced --recipe best_of_n --starts 8 --repeats 1
     """
     import torch
 
-    from seedbank.evaluation.bench import bench_selection, methods, read_rows, write_results
+    from seedbank.evaluation.bench import bench_selection, in_order, methods, read_rows, write_results
     from seedbank.evaluation.problems import shipped_problem
     from seedbank.evaluation.report import summarise
     from seedbank.models import load_auditor
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("expected a GPU for --device cuda, found none; leave it out to run on the CPU")
+    if join and not known:
+        raise UsageError("expected the runs to join, got none; name their selection.json files with --known")
     names = list(methods()) if recipe == ["all"] else list(recipe or USUAL)
+    had = [row for path in known or () for row in read_rows(path)]
+    rows: list[Row] = in_order(had, RARE) if join else []
+    paths = write_results(rows, out, torch.device(device)) if join else []
     auditor = load_auditor()
     auditor.network.to(device)
-    had = [row for path in known or () for row in read_rows(path)]
-    rows: list[Row] = []
-    for kind in kinds or RARE:  # written after each, so that a run that is cut off loses none
+    for kind in () if join else kinds or RARE:  # written after each, so that a run that is cut off loses none
         problem = shipped_problem(kind, device=device)
         rows += bench_selection([problem], auditor, names, starts=starts, repeats=repeats, known=had, observe=_tell)
         paths = write_results(rows, out, torch.device(device))

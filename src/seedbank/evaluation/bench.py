@@ -110,6 +110,16 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def in_order(rows: Sequence[Row], concepts: Sequence[str]) -> list[Row]:
+    """Each run once, of two the later, by method as they first appear, then by concept and repeat."""
+    each = {(row.method, row.budget, row.concept, row.repeat): row for row in rows}
+    ways = list(dict.fromkeys(place[:2] for place in each))
+    known = [*concepts, *(row.concept for row in rows)]
+    return sorted(
+        each.values(), key=lambda row: (ways.index((row.method, row.budget)), known.index(row.concept), row.repeat)
+    )
+
+
 def write_results(rows: Sequence[Row], folder: Path, device: torch.device) -> list[Path]:
     """Rows, table and both plots below ``folder``; their paths."""
     from seedbank.evaluation.report import plot_hacking, plot_success, to_json, to_markdown

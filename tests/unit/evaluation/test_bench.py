@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from seedbank.errors import UsageError
-from seedbank.evaluation.bench import EVALUATIONS, SECONDS, bench_selection, methods, read_rows, write_results
+from seedbank.evaluation.bench import EVALUATIONS, SECONDS, bench_selection, in_order, methods, read_rows, write_results
 from seedbank.evaluation.harness import Budget, Problem, Row
 from seedbank.evaluation.recipes import RecipeMethod
 from seedbank.selection import BALANCED, select
@@ -112,3 +112,17 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path, text: str, message: st
 def test_an_unknown_method_is_used_wrongly(problem: Problem, auditor: Any) -> None:
     with pytest.raises(UsageError, match=r"expected methods among fast, balanced, .* got magic"):
         bench_selection([problem], auditor, ["magic"])
+
+
+@pytest.mark.usefixtures("small")
+def test_joined_runs_stand_once_each_and_in_order(problem: Problem, auditor: Any) -> None:
+    rows = bench_selection([problem], auditor, ["plain", "balanced"], starts=2, repeats=2)
+    again = [replace(row, seconds=9.0) for row in rows if row.repeat == 1]
+    joined = in_order([*rows[::-1], *again], ["washer"])
+    assert [(row.method, row.repeat) for row in joined] == [
+        ("plain", 0),
+        ("plain", 1),
+        ("balanced", 0),
+        ("balanced", 1),
+    ]
+    assert [row.seconds == 9.0 for row in joined] == [False, True, False, True]

@@ -133,7 +133,7 @@ def write_results(rows: Sequence[Row], folder: Path, device: torch.device) -> li
     head = f"Auditor's success, {size}; {about['machine']}, {about['code']}, {time.strftime('%Y-%m-%d')}.\n\n"
     paths[".md"].write_text(head + to_markdown(rows))
     shown = [name for name in ("plain", "best_of_n", PACE) if any(row.method == name for row in rows)]
-    plot_success(rows, paths["-success.png"], shown)
+    plot_success(rows, paths["-success.png"], shown, budget=SECONDS if SECONDS in {row.budget for row in rows} else "")
     plot_hacking(
         rows, paths["-hacking.png"], [name for name in (PACE, "seedselect_v1") if name in {r.method for r in rows}]
     )

@@ -38,6 +38,8 @@ class Summary:
 
     method: str
     budget: str
+    concepts: int
+    """On how many."""
     success: Success
     accepted: Success
     """Success among what was accepted."""
@@ -144,6 +146,7 @@ def _summary(method: str, budget: str, rows: Sequence[Row]) -> Summary:
     return Summary(
         method=method,
         budget=budget,
+        concepts=len({row.concept for row in rows}),
         success=_success(rows),
         accepted=success(kept),
         acceptance=accepted / sum(len(row.right) for row in rows),
@@ -160,7 +163,7 @@ def _summary(method: str, budget: str, rows: Sequence[Row]) -> Summary:
 
 def _overview(rows: Sequence[Row]) -> list[str]:
     columns = (
-        "method", "budget", "images", "right", "right among accepted", "accepted", "different images", "copies", "norm", "whiteness",
+        "method", "budget", "kinds", "images", "right", "right among accepted", "accepted", "different images", "copies", "norm", "whiteness",
         "evaluations an accepted image", "seconds an accepted image", "seconds a run", "peak MiB",
     )  # fmt: skip
     return [_line(columns), _line(["---"] * len(columns)), *(_line(_cells(summary)) for summary in summarise(rows))]
@@ -170,6 +173,7 @@ def _cells(found: Summary) -> list[str]:
     return [
         f"`{found.method}`",
         found.budget,
+        str(found.concepts),
         str(found.success.count),
         _rate(found.success),
         _rate(found.accepted) if found.accepted.count else "none accepted",

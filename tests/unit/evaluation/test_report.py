@@ -59,7 +59,7 @@ def test_differences_are_taken_start_by_start() -> None:
 
 def test_the_table_has_every_method_and_concept() -> None:
     text = to_markdown(ROWS)
-    assert "| `ours` | evaluations | 8 | 75% (" in text
+    assert "| `ours` | evaluations | 2 | 8 | 75% (" in text
     assert "none accepted" in text
     head, *lines = text.split("\n\n")[1].strip().splitlines()
     assert head == "| concept | training images | `plain` evaluations | `ours` evaluations | `none` evaluations |"

@@ -163,8 +163,8 @@ def _summary(method: str, budget: str, rows: Sequence[Row]) -> Summary:
 
 def _overview(rows: Sequence[Row]) -> list[str]:
     columns = (
-        "method", "budget", "kinds", "images", "right", "right among accepted", "accepted", "different images", "copies", "norm", "whiteness",
-        "evaluations an accepted image", "seconds an accepted image", "seconds a run", "peak MiB",
+        "method", "budget", "kinds", "images", "right", "right among accepted", "accepted", "different images", "copies",
+        "norm", "whiteness", "evaluations an accepted image", "seconds an accepted image", "seconds a run", "peak MiB",
     )  # fmt: skip
     return [_line(columns), _line(["---"] * len(columns)), *(_line(_cells(summary)) for summary in summarise(rows))]
 

@@ -43,7 +43,8 @@ def rows(kind: str) -> list[Row]:
     right = audit(auditor, [find.pixels for find in finds], label if label is not None else -1)
     longest = max(selection.finds, key=lambda find: (find.picture.accepted, len(find.trace)))
     steps = way[longest.start][:: max(1, len(longest.trace) // SHOWN)][:SHOWN]
-    share = f"{selection.explored.guard.ge(selection.threshold).sum()} of {len(selection.explored)} acceptable"
+    taken = int(selection.explored.guard.ge(selection.threshold).sum())
+    share = f"by nearness alone the guard would take {taken} of {len(selection.explored)}"
     return [
         Row(f"{kind}: references", [Tile(photo.resize((192, 192), Image.Resampling.BICUBIC)) for photo in photos]),
         Row(
@@ -81,7 +82,7 @@ def main() -> None:
     sheet = contact_sheet(
         "Two searches", [row for kind in KINDS for row in rows(kind)], subtitle="preset balanced, 8 seeds"
     )
-    sheet.save(OUT, optimize=True)
+    sheet.convert("RGB").quantize(256).save(OUT, optimize=True)
 
 
 if __name__ == "__main__":

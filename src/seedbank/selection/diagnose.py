@@ -25,10 +25,10 @@ BEST = 32
 """One in so many of the pool are its best; at least four."""
 GUARDED = 0.2
 """Share of the guard's word in what is left of the way: it is coarser than the encoder about things that are far."""
-FAR = 0.72
-"""Share of the way beyond which nothing was reached. On the shipped model gradient steps reach starknob from 0.64 to 0.72, by the luck of
-the pool, impeller and wingnut from 0.63 and less; parts that it never saw lie between 0.65 and 0.9, but for those that look much like one
-it saw. In doubt it says *optimise*: to try costs a minute, to be sent away costs the concept."""
+FAR = 0.8
+"""Share of the way beyond which nothing was reached. On the shipped model gradient steps reach starknob from 0.64 to 0.8, by the luck of
+the pool and the photos, impeller and wingnut from 0.65 and less; parts that it never saw lie between 0.65 and 0.9, but for those that look
+much like one it saw. In doubt it says *optimise*: to try costs a minute, to be sent away costs the concept."""
 OPTIMISED_COST = 32.0
 """Plain samples that one seed of the preset ``balanced`` costs, its share of everything included: mean over nine rare kinds."""
 LORA_COST, INVERSION_COST = 60.0, 225.0

@@ -7,7 +7,8 @@
 
 The truth is the outcome. *more search*: of 128 further plain seeds the guard accepts one in 32 or more. Else *optimise*: of eight seeds
 that the preset ``balanced`` ends with, whatever was said, it accepts one or more. Else *no*. None of these photos and none of these parts
-of the zoo was used when the limit was first set (0.655; raised since, for starknob). Writes ``results/diagnosis.json`` and ``.md`` beside this file.
+of the zoo was used when the limit was first set (0.655; raised since, for starknob). Writes ``results/diagnosis.json`` and ``.md`` beside
+this file.
 
     python benchmarks/diagnosis.py                      # about a quarter of an hour on two cores
     python benchmarks/diagnosis.py zoo                  # only cases whose name begins so; writes nothing

@@ -6,9 +6,8 @@
 - photos of one kind, asked for by the name of another, which the model draws, and never as this one.
 
 The truth is the outcome. *more search*: of 128 further plain seeds the guard accepts one in 32 or more. Else *optimise*: of eight seeds
-that the preset ``balanced`` ends with, whatever was said, it accepts one or more. Else *no*. None of these photos and none of these parts
-of the zoo was used when the limit was first set (0.655; raised since, for starknob). Writes ``results/diagnosis.json`` and ``.md`` beside
-this file.
+that the preset ``balanced`` ends with, whatever was said, it accepts one or more. Else *no*. The limits were set on other photos, other
+parts of the zoo and other pools. Writes ``results/diagnosis.json`` and ``.md`` beside this file.
 
     python benchmarks/diagnosis.py                      # about a quarter of an hour on two cores
     python benchmarks/diagnosis.py zoo                  # only cases whose name begins so; writes nothing
@@ -65,6 +64,8 @@ class Row:
     pool_accepted: int
     encoder_left: float
     guard_left: float
+    name_brings: float | None
+    """None where it was not asked."""
     drawn: int
     drawn_accepted: int
     """Of further plain seeds."""
@@ -100,8 +101,8 @@ def ask(case: Case) -> Row:
         further = found.guard.similarity(sampler.family.decode(sampler.run(noise)).clamp(0, 1)) >= found.guard.threshold
     finds = search.result(found, search.optimise(found, STARTS), plain=0).finds
     return Row(
-        case.name, said.verdict, said.seeds, said.accepted, said.objective_left, said.guard_left, FURTHER,
-        int(further.sum()), len(finds), sum(find.picture.accepted for find in finds),
+        case.name, said.verdict, said.seeds, said.accepted, said.objective_left, said.guard_left,
+        said.name_brings, FURTHER, int(further.sum()), len(finds), sum(find.picture.accepted for find in finds),
     )  # fmt: skip
 
 
@@ -112,13 +113,14 @@ def write(rows: Sequence[Row], folder: Path) -> None:
     (folder / "diagnosis.json").write_text(json.dumps(document, indent=2) + "\n")
     right = sum(row.said == row.truth for row in rows)
     head = f"Right in {right} of {len(rows)} cases; {about['machine']}, {about['code']}.\n"
-    columns = "| case | said | acceptable of the pool | encoder leaves | guard leaves | of further seeds | of optimised | so it was |"
-    lines = [head, columns, "|---|---|---|---|---|---|---|---|"]
+    columns = "| case | said | acceptable of the pool | encoder leaves | guard leaves | name brings | of further seeds | of optimised | so it was |"
+    lines = [head, columns, "|" + "---|" * 9]
     for row in rows:
         truth = row.truth if row.said == row.truth else f"**{row.truth}**"
+        brings = "" if row.name_brings is None else f"{row.name_brings:.0%}"
         lines.append(
             f"| {row.case} | {row.said} | {row.pool_accepted} of {row.pool} | {row.encoder_left:.0%} | {row.guard_left:.0%} "
-            f"| {row.drawn_accepted} of {row.drawn} | {row.optimised_accepted} of {row.optimised} | {truth} |"
+            f"| {brings} | {row.drawn_accepted} of {row.drawn} | {row.optimised_accepted} of {row.optimised} | {truth} |"
         )
     (folder / "diagnosis.md").write_text("\n".join(lines) + "\n")
 

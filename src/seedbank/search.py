@@ -392,6 +392,7 @@ def _unreachable(bank: Bank, inputs: Inputs, selection: Selection) -> Unreachabl
         mean=pool.guard_mean,
         needed=selection.threshold,
         left=round(selection.diagnosis.left, 3),
+        name_brings=selection.diagnosis.name_brings,
         advice=ADVICE,
     )
     return _refusal(inputs.concept.name, entry.data)

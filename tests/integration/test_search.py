@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -207,8 +208,9 @@ def test_a_concept_no_seed_draws_is_refused_once_and_for_all(tmp_path: Path) -> 
     rng = np.random.default_rng(0)
     stripes = np.where(np.arange(64) % 8 < 4, 230, 20)[None, :, None] + rng.integers(-9, 9, (5, 64, 64, 3))
     bank, chosen = bank_with(tmp_path, [Image.fromarray(stripe.astype(np.uint8)) for stripe in stripes])
+    recipes.PRESETS["balanced"] = replace(recipes.PRESETS["balanced"], explore=recipes.Explore(size=64))
     for _ in range(2):
-        with pytest.raises(Unreachable, match=r"no seed of this model draws 'clover': the best of 6 .*LoRA"):
+        with pytest.raises(Unreachable, match=r"no seed of this model draws 'clover': the best of 64 .*LoRA"):
             run_trial(bank, CONCEPT, chosen, requested_by=("first",))
     assert [entry.event for entry in bank.ledger.entries()] == ["trial.started", "trial.unreachable"]
     assert not any(key.endswith("trial.json") for key in bank.store.keys("trials/"))

@@ -72,19 +72,25 @@ def _diagnosed(concept: Concept, photos: Sequence[Image.Image], pictures: Sequen
     from seedbank.selection import preset
     from seedbank.selection.families import adapt
     from seedbank.selection.guard import make_guard
-    from seedbank.selection.sampler import from_pixels
+    from seedbank.selection.nameless import name_brings
+    from seedbank.selection.sampler import from_pixels, make_sampler
     from seedbank.selection.select import diagnose_pool
     from seedbank.selection.targets import make_targets, stack_images, through_codec
 
     height, width, _ = pictures[0].shape
     references, images = stack_images(photos, height, width), from_pixels(np.stack(pictures))
-    family, encoder = adapt(load_pipeline(concept.model).pipeline), load_encoder()
+    model, encoder = load_pipeline(concept.model), load_encoder()
+    family = adapt(model.pipeline)
     recipe, seen = preset(concept.preset, starts=1), through_codec(references, family)
     guard = make_guard(references, load_guard(), seen=seen, slack=recipe.guard_slack, turns=recipe.guard_turns)
+    targets = make_targets(references, encoder, family)
     with torch.no_grad():
-        looks = guard.embed(images)
-        judged = guard.against(looks).judge(looks)
-        return diagnose_pool(judged, encoder(images), guard, make_targets(references, encoder, family))
+        embeddings, looks = encoder(images), guard.embed(images)
+    found = diagnose_pool(guard.against(looks).judge(looks), embeddings, guard, targets)
+    if found.verdict != "no":
+        return found
+    sampler = make_sampler(model.pipeline, concept.prompt, model.sampler)
+    return found.told(name_brings(sampler, embeddings, looks, targets, guard, encoder))
 
 
 def _audited(auditor: Auditor, concept: str, pictures: Sequence[Pixels]) -> Success | None:

@@ -29,6 +29,7 @@ from seedbank.selection.explore import Explored, choose_starts, exploration_cost
 from seedbank.selection.gradients import Mode
 from seedbank.selection.guard import Embed, Guard, make_guard
 from seedbank.selection.inversion import inversion_cost, inverted_seeds
+from seedbank.selection.nameless import NAMELESS, name_brings
 from seedbank.selection.objective import Away, LowFrequency, Objective, PaperAppearance, PaperSemantic, Semantic
 from seedbank.selection.optimise import Climb, Ways, begin
 from seedbank.selection.progress import Progress
@@ -117,6 +118,8 @@ class Found:
     targets: Targets
     cost: int
     """Network evaluations."""
+    name_brings: float | None = None
+    """See :func:`seedbank.selection.nameless.name_brings`; asked only where the pool alone says *no*."""
 
     @property
     def judged(self) -> Explored:
@@ -127,7 +130,8 @@ class Found:
     @property
     def diagnosis(self) -> Diagnosis:
         """What the pool promises."""
-        return diagnose_pool(self.judged.guard, self.pool.embeddings, self.guard, self.targets)
+        found = diagnose_pool(self.judged.guard, self.pool.embeddings, self.guard, self.targets)
+        return found if self.name_brings is None else found.told(self.name_brings)
 
 
 def diagnose_pool(judged: Tensor, embeddings: Tensor, guard: Guard, targets: Targets) -> Diagnosis:
@@ -198,7 +202,7 @@ class Search:
         return make_guard(self.photos, self.embed, seen=seen, slack=recipe.guard_slack, turns=recipe.guard_turns)
 
     def explore(self, resume: Progress | None = None) -> Found:
-        """The pool of candidates, and what follows from it."""
+        """The pool of candidates, and what follows from it. A pool that says *no* is not believed before the name has been asked about."""
         plan = self.recipe.explore
 
         def tell(pool: Explored, _images: Tensor) -> None:
@@ -210,7 +214,13 @@ class Search:
             self.sampler, self.objective, self.guard, self.candidates, plan=plan, known=known, observe=tell
         )  # fmt: skip
         guard = self.guard.against(pool.looks.to(self.guard.prototypes.device))
-        return Found(pool, guard, self._informed(pool), self.targets, self._explored(pool))
+        found = Found(pool, guard, self._informed(pool), self.targets, self._explored(pool))
+        return self._ask_about_name(found) if found.diagnosis.verdict == "no" else found
+
+    def _ask_about_name(self, found: Found) -> Found:
+        pool = found.pool
+        brings = name_brings(self.sampler, pool.embeddings, pool.looks, self.targets, found.guard, self.encoder)
+        return replace(found, name_brings=brings, cost=found.cost + self.sampler.cost(NAMELESS))
 
     @property
     def _to_explore(self) -> int:

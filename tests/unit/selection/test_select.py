@@ -14,6 +14,7 @@ from seedbank.errors import UsageError, VerificationError
 from seedbank.selection import BALANCED, SEEDSELECT_V1, THOROUGH, Event, Progress, Recipe, Selection, select
 from seedbank.selection.draws import draw, integer
 from seedbank.selection.explore import Explored, choose_starts
+from seedbank.selection.nameless import NAMELESS
 from seedbank.selection.recipes import Explore
 from seedbank.selection.sampler import make_sampler
 from seedbank.trials import SamplerConfig
@@ -140,18 +141,25 @@ def test_the_papers_recipe_keeps_the_last_iterate_of_the_first_seeds(run: Run) -
     assert [find.start.lineage.integer for find in found.finds] == [integer("0", index) for index in range(3)]
 
 
-def test_out_of_reach_nothing_is_optimised(
-    pipeline: Any, photos: Any, encoder: Any, sampler_config: SamplerConfig
-) -> None:
-    """Under a guard that sees the five references alike and everything else as their opposite."""
+class Blind:
+    """An encoder, and a guard, that sees the five references alike and everything else as their opposite."""
 
-    def embed(images: torch.Tensor) -> torch.Tensor:
+    size = 32
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
         return torch.tensor([[1.0, 0.0] if len(images) == 5 else [-1.0, 0.0]]).expand(len(images), 2)
 
+
+def test_out_of_reach_nothing_is_optimised(pipeline: Any, photos: Any, sampler_config: SamplerConfig) -> None:
+    """Not before it was asked what the name brings: nothing, where all pictures are equally far."""
+    recipe = replace(SMALL, explore=Explore(size=128, batch=32))
     found = select(
-        pipeline, "ab", photos, encoder=encoder, guard=embed, recipe=SMALL, starts=2, plain=2, sampler=sampler_config
+        pipeline, "ab", photos, encoder=Blind(), guard=Blind(), recipe=recipe, starts=2, plain=2, sampler=sampler_config
     )
     assert (found.reachable, found.finds, len(found.plain)) == ("no", (), 2)
+    assert found.diagnosis.name_brings == 0.5
+    steps, branches = 4, 2
+    assert found.receipt.network_evaluations == (128 + NAMELESS + 2) * steps * branches
 
 
 def test_damaged_progress_is_refused() -> None:

@@ -36,12 +36,12 @@ from seedbank.selection.select import Search
 from seedbank.threads import share_cores
 
 RESULTS = Path(__file__).parent / "results"
-WORLD_SEED, ZOO_SEED = 31_415, 27_182
+WORLD_SEED, ZOO_SEED = 57_721, 56_649
 """Renders of no training, test or example set."""
 SIDE, PHOTOS, STARTS, FURTHER = 256, 8, 8, 128
 OFTEN_DRAWN = ("gear", "screw", "bracket", "spring", "bearing", "tee", "hook")
 RAREST = ("starknob", "wingnut", "impeller")
-UNSEEN, INVENTED = (2000, 2001, 2002, 2004), "sprocketwheel"
+UNSEEN, INVENTED = (2020, 2021, 2022, 2023), "sprocketwheel"
 MISNAMED = (("wingnut", "bracket"), ("clover", "gear"), ("hook", "washer"))
 
 
@@ -113,7 +113,10 @@ def write(rows: Sequence[Row], folder: Path) -> None:
     (folder / "diagnosis.json").write_text(json.dumps(document, indent=2) + "\n")
     right = sum(row.said == row.truth for row in rows)
     head = f"Right in {right} of {len(rows)} cases; {about['machine']}, {about['code']}.\n"
-    columns = "| case | said | acceptable of the pool | encoder leaves | guard leaves | name brings | of further seeds | of optimised | so it was |"
+    columns = (
+        "| case | said | acceptable of the pool | encoder leaves | guard leaves | named is nearer "
+        "| of further seeds | of optimised | so it was |"
+    )
     lines = [head, columns, "|" + "---|" * 9]
     for row in rows:
         truth = row.truth if row.said == row.truth else f"**{row.truth}**"

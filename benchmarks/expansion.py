@@ -27,7 +27,8 @@ from seedbank.evaluation.problems import shipped_problem
 from seedbank.models import Auditor, load_auditor
 from seedbank.search import code_version
 from seedbank.selection import BALANCED
-from seedbank.selection.expand import Expansion, expand
+from seedbank.selection.expand import expand
+from seedbank.selection.expanded import Expansion
 from seedbank.selection.sampler import to_pixels
 from seedbank.selection.select import Search
 from seedbank.threads import share_cores

@@ -38,8 +38,9 @@ from PIL import Image
 
 from seedbank.bank import Bank
 from seedbank.references import sources
-from seedbank.references.intake import Outcome, intake, load_pool
+from seedbank.references.intake import intake, load_pool
 from seedbank.references.measured import measures_of
+from seedbank.references.outcomes import Outcome
 from seedbank.references.validation import working_image
 from seedbank.settings import Settings
 

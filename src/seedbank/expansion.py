@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from seedbank.errors import RefusedError, UsageError, VerificationError
+from seedbank.pictures import pixel_digest, png
 from seedbank.records import Record, canonical_json, sha256
 from seedbank.references.reference import DIGEST
-from seedbank.search import code_version, load_trial, pixel_digest, png, reference_images
+from seedbank.search import code_version, load_trial, reference_images
 from seedbank.trials import Candidate, ModelCard, SamplerConfig, Trial
 
 if TYPE_CHECKING:
     from seedbank.bank import Bank
     from seedbank.seeds import Seed
-    from seedbank.selection.expand import Expansion, Offspring
+    from seedbank.selection.expanded import Expansion, Offspring
     from seedbank.selection.guard import Guard
     from seedbank.selection.sampler import Sampler
 

@@ -16,7 +16,6 @@ checkpoint. Its folder holds::
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable, Iterator, MutableMapping
@@ -29,12 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 from seedbank import __version__
 from seedbank.errors import Unreachable, UsageError, VerificationError
+from seedbank.pictures import pixel_digest, png
 from seedbank.records import canonical_json, sha256
 from seedbank.trials import Candidate, Trial, trial_folder
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from PIL import Image
 
     from seedbank.bank import Bank
@@ -170,20 +168,6 @@ def load_inputs(concept: Concept, reference_set: ReferenceSet) -> Inputs:
 
     recipe = preset(concept.preset, starts=max(concept.policy.selection.candidates, concept.policy.selection.plain))
     return Inputs(concept, reference_set, load_pipeline(concept.model), load_encoder(), load_guard(), recipe)
-
-
-def png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """``[H, W, 3]`` as a PNG file without metadata; the same pixels always give the same bytes."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=6)
-    return buffer.getvalue()
-
-
-def pixel_digest(pixels: npt.NDArray[np.uint8]) -> str:
-    """SHA-256 of ``HxWx3`` and the raw RGB bytes: the same however the file is packed."""
-    return sha256(f"{'x'.join(map(str, pixels.shape))}".encode() + pixels.tobytes())
 
 
 def reference_images(bank: Bank, reference_set: ReferenceSet) -> list[Image.Image]:

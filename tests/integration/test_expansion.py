@@ -18,8 +18,8 @@ from seedbank.errors import RefusedError, UsageError, VerificationError
 from seedbank.expansion import ExpansionRecord, expand_seed, find_candidate, load_expansion
 from seedbank.models import load_guard, load_pipeline
 from seedbank.models.parts.world import generator, render
+from seedbank.pictures import pixel_digest
 from seedbank.records import sha256
-from seedbank.search import pixel_digest
 from seedbank.seeds import Seed
 from seedbank.selection.sampler import make_sampler
 from seedbank.trace import trace

@@ -22,9 +22,10 @@ from seedbank.concepts import Concept, Policy, SelectionPolicy
 from seedbank.errors import Unreachable, UsageError
 from seedbank.models import load_pipeline
 from seedbank.models.parts.world import generator, render
+from seedbank.pictures import pixel_digest, png
 from seedbank.records import sha256
 from seedbank.references.reference import Reference, ReferenceSet, Rights
-from seedbank.search import latest_trial, load_trial, pixel_digest, png, run_trial
+from seedbank.search import latest_trial, load_trial, run_trial
 from seedbank.seeds import Seed
 from seedbank.selection import recipes
 from seedbank.selection.sampler import make_sampler

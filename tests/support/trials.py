@@ -15,12 +15,12 @@ import yaml
 from PIL import Image, ImageDraw
 
 from seedbank.bank import Bank
+from seedbank.pictures import pixel_digest, png
 from seedbank.records import sha256
 from seedbank.references.reference import Reference, ReferenceSet, Rights
 from seedbank.review.decisions import record_decision
 from seedbank.review.dossier import Dossier, prepare_dossier
 from seedbank.review.roster import Reviewer, load_roster
-from seedbank.search import pixel_digest, png
 from seedbank.seeds import Lineage, Seed
 from seedbank.settings import Settings
 from seedbank.trials import Candidate, ModelCard, Pool, Receipt, SamplerConfig, Scores, Trial

@@ -13,8 +13,9 @@ from PIL import Image
 from seedbank.concepts import Concept
 from seedbank.models import Embedder, LoadedModel
 from seedbank.models.judges import Preprocess
+from seedbank.pictures import pixel_digest, png
 from seedbank.references.reference import ReferenceSet
-from seedbank.search import Inputs, code_version, pixel_digest, png
+from seedbank.search import Inputs, code_version
 from seedbank.selection import BALANCED, SEEDSELECT_V1
 from seedbank.trials import ModelCard, SamplerConfig
 

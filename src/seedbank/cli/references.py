@@ -12,7 +12,7 @@ from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
 from seedbank.errors import UnusableReferences
 
 if TYPE_CHECKING:
-    from seedbank.references.intake import IntakeReport
+    from seedbank.references.outcomes import IntakeReport
     from seedbank.references.validation import Examination
 
 SHORT = 12

@@ -18,25 +18,23 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
-
-from pydantic import Field
 
 from seedbank.bank import Bank
 from seedbank.concepts import NAME_PATTERN
 from seedbank.errors import RefusedError
-from seedbank.records import Record, canonical_json, sha256
+from seedbank.records import canonical_json, sha256
 from seedbank.references.decode import NotAPhoto, NotNow
 from seedbank.references.listing import Arrival, Listing, Remembered
 from seedbank.references.measured import keep_measures
-from seedbank.references.reference import DIGEST, Reference, Rights
+from seedbank.references.outcomes import Duplicate, IntakeReport, Outcome, Quarantined, Tally
+from seedbank.references.reference import Reference, Rights
 from seedbank.references.rights import NoRights, face_question
 from seedbank.references.sandbox import Sandboxes, WorkingCopy
 from seedbank.references.scans import LedgerWindow, ScanMemory
@@ -47,8 +45,6 @@ UNSORTED = "_unsorted"
 ALREADY = "already in the pool"
 RULES = 1
 """Raise when files that were refused may be accepted now: they are then read again. Accepted ones are not."""
-KEPT = 1000
-"""How many outcomes of each kind a report holds; it counts them all."""
 MAX_WORKERS = 4
 """Pictures decoded at once, at most; one more than the cores would only cost memory."""
 THREADS = 2
@@ -57,65 +53,6 @@ AHEAD = 2
 """Files read ahead of the threads, each at most 64 MiB."""
 
 WRITE_SIDECAR = "whoever cleared the photo must write one beside it, named photo.jpg.yaml, or a row of rights.csv"
-Kind = Literal["accepted", "waiting", "known", "quarantined"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one file, and why, in plain words.
-
-    ``digest`` is the SHA-256 of its bytes; of a file that was never read, of its name and size.
-    """
-
-    kind: Kind
-    name: str
-    concept: str
-    digest: str
-    reason: str
-    passing: bool = False
-    """Whether the same file may be fine at the next scan, which therefore reads it again."""
-
-
-class Quarantined(Record):
-    """A file in quarantine. ``kept`` says whether its bytes lie under ``quarantine/bytes/<photo>``."""
-
-    name: str
-    concept: str
-    photo: str = Field(pattern=DIGEST)
-    reason: str
-    size: int
-    kept: bool
-
-
-class Duplicate(Record):
-    """A file with the bytes of a photo that is in the pool under another name."""
-
-    name: str
-    concept: str
-    photo: str = Field(pattern=DIGEST)
-    of: str
-
-
-@dataclass(frozen=True)
-class IntakeReport:
-    """What became of a batch.
-
-    Attributes:
-        accepted, waiting, known, quarantined: the files, in the order in which they were taken; no more than :data:`KEPT` of each.
-        counts: how many there were of each kind.
-        concepts: names of the concepts whose pools got something new, in alphabetical order.
-        seen: names of the concepts that have photos in this batch.
-        notes: what is wrong with rights tables as a whole, a line each.
-    """
-
-    accepted: tuple[Outcome, ...]
-    waiting: tuple[Outcome, ...]
-    known: tuple[Outcome, ...]
-    quarantined: tuple[Outcome, ...]
-    counts: Mapping[str, int]
-    concepts: tuple[str, ...]
-    seen: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def intake(
@@ -148,7 +85,7 @@ def intake(
     if concept is not None:
         bank.concept(concept)
     concepts = frozenset(path.stem for path in bank.settings.concepts.glob("*.yaml"))
-    opened, tally = open_source(source, s3=s3), _Tally()
+    opened, tally = open_source(source, s3=s3), Tally()
     memory = ScanMemory(bank.store, opened.url, concept)
     with ExitStack() as stack:
         listing = stack.enter_context(Listing(opened, concept))
@@ -175,34 +112,6 @@ def intake(
 def load_pool(bank: Bank, concept: str) -> tuple[Reference, ...]:
     """All references of a concept's pool, in the order of their digests."""
     return tuple(Reference.from_bytes(bank.store.get(key)) for key in bank.store.keys(f"pools/{concept}/"))
-
-
-@dataclass
-class _Tally:
-    """Outcomes so far."""
-
-    kept: dict[str, list[Outcome]] = field(default_factory=lambda: {kind: [] for kind in get_args(Kind)})
-    counts: Counter[str] = field(default_factory=Counter)
-    new: set[str] = field(default_factory=set)
-    seen: set[str] = field(default_factory=set)
-
-    def count(self, outcome: Outcome) -> None:
-        """Count one more."""
-        self.counts[outcome.kind] += 1
-        if self.counts[outcome.kind] <= KEPT:
-            self.kept[outcome.kind].append(outcome)
-        if outcome.kind != "quarantined":
-            self.seen.add(outcome.concept)
-        if outcome.kind == "accepted":
-            self.new.add(outcome.concept)
-
-    def report(self, notes: tuple[str, ...]) -> IntakeReport:
-        """All of it."""
-        kinds = {kind: tuple(outcomes) for kind, outcomes in self.kept.items()}
-        counts = {kind: self.counts[kind] for kind in kinds}
-        return IntakeReport(
-            **kinds, counts=counts, concepts=tuple(sorted(self.new)), seen=tuple(sorted(self.seen)), notes=notes
-        )
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from seedbank.errors import VerificationError
+from seedbank.pictures import pixel_digest
 from seedbank.release.manifest import MANIFEST, Manifest, ReleasedImage
 from seedbank.release.software import differences, software
 from seedbank.release.verify import Files, read_folder
 from seedbank.review.pictures import decode
-from seedbank.search import pixel_digest
 from seedbank.seeds import Seed
 
 

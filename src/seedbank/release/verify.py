@@ -20,12 +20,12 @@ import numpy as np
 
 from seedbank.bank import Bank
 from seedbank.errors import NotApproved, UsageError, VerificationError
+from seedbank.pictures import pixel_digest
 from seedbank.records import sha256
 from seedbank.release.manifest import DOSSIER, MANIFEST, PREDICATE, STATEMENT, Manifest, ReleasedImage, decision_file
 from seedbank.review.decisions import check_approval, read_decision
 from seedbank.review.dossier import Dossier
 from seedbank.review.pictures import decode
-from seedbank.search import pixel_digest
 from seedbank.seeds import Seed
 from seedbank.signing import PublicKey, open_envelope
 

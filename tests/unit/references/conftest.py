@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from seedbank.bank import Bank
-from seedbank.references.intake import IntakeReport, intake
+from seedbank.references.intake import intake
+from seedbank.references.outcomes import IntakeReport
 from seedbank.references.sandbox import Sandboxes
 from support.photos import Take, make_bank
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from seedbank.bank import Bank
-from seedbank.references.intake import Outcome, load_pool
+from seedbank.references.intake import load_pool
+from seedbank.references.outcomes import Outcome
 from support.photos import Take, jpeg, photo, put
 
 Make = Callable[[], bytes]
@@ -161,7 +162,7 @@ def test_very_many_tiny_files_are_each_accounted_for(
     bank: Bank, take: Take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr("seedbank.references.intake.KEPT", 10)
+    monkeypatch.setattr("seedbank.references.outcomes.KEPT", 10)
     monkeypatch.setattr("seedbank.references.scans.SEGMENT", 100)
     folder = tmp_path / "in" / "wingnut"
     folder.mkdir(parents=True)

@@ -12,9 +12,10 @@ from PIL import Image
 from seedbank.bank import Bank
 from seedbank.errors import StoreError, UsageError
 from seedbank.records import sha256
-from seedbank.references.intake import UNSORTED, IntakeReport, Quarantined, load_pool
+from seedbank.references.intake import UNSORTED, load_pool
 from seedbank.references.measured import keep_measures, measures_of
 from seedbank.references.measures import measure
+from seedbank.references.outcomes import IntakeReport, Quarantined
 from seedbank.references.rights import check_reference
 from seedbank.references.validation import working_image
 from seedbank.status import status

@@ -192,7 +192,7 @@ class TestWhatEvenThePublisherCannotSign:
         refused(published, published.with_manifest(references=manifest.references[:3]), "references are not what")
 
     def test_another_picture_under_an_approved_name(self, published: Published) -> None:
-        from seedbank.search import png
+        from seedbank.pictures import png
 
         files = {**published.files, "images/wingnut-01.png": png(make_picture(77))}
         refused(published, published.signed(files), "is not the picture that was approved")

@@ -12,7 +12,8 @@ import torch
 from seedbank.errors import UsageError
 from seedbank.seeds import Lineage, Seed
 from seedbank.selection.draws import plain_seed
-from seedbank.selection.expand import Expansion, Plan, expand, natural_distance
+from seedbank.selection.expand import Plan, expand, natural_distance
+from seedbank.selection.expanded import Expansion
 from seedbank.selection.guard import Guard, make_guard
 from seedbank.selection.mixes import neighbours, repelled
 from seedbank.selection.objective import Objective, Semantic

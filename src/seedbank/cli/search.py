@@ -90,10 +90,12 @@ def scan(
 
 def diagnose(
     concept: Annotated[str, typer.Argument(help="Name of a concept with a reference set.")],
-    seeds: SeedCount = 64,
+    seeds: SeedCount = 128,
     json: JsonFlag = False,
 ) -> None:
     """Say whether more plain seeds are enough for CONCEPT, whether to optimise, or whether no seed of the model draws it; and why.
+
+    With fewer than 128 seeds it takes more to say no.
 
     Example: seedbank diagnose wingnut
     """

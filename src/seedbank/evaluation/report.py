@@ -94,7 +94,7 @@ def from_json(text: str) -> tuple[list[Row], dict[str, Any]]:
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """Two tables: the methods over all concepts, and each method's success by concept."""
+    """Two tables: the methods over all concepts, and each method's success by concept, with the number of its training images."""
     return "\n".join([*_overview(rows), "", *_by_concept(rows)]) + "\n"
 
 
@@ -192,11 +192,11 @@ def _cells(found: Summary) -> list[str]:
 def _by_concept(rows: Sequence[Row]) -> list[str]:
     counts = dict(sorted({row.concept: row.training_images for row in rows}.items(), key=lambda item: -item[1]))
     ways = list(dict.fromkeys((row.method, row.budget) for row in rows))
-    head = _line(["concept", "training images", *(f"`{method}` {budget}" for method, budget in ways)])
-    lines = [head, _line(["---"] * (2 + len(ways)))]
-    for concept, count in counts.items():
-        groups = [[row for row in rows if (row.method, row.budget, row.concept) == (*way, concept)] for way in ways]
-        lines.append(_line([concept, str(count), *(_rate(_success(group)) if group else "" for group in groups)]))
+    head = _line(["right", "budget", *(f"{concept} ({count:,})" for concept, count in counts.items())])
+    lines = [head, _line(["---"] * (2 + len(counts)))]
+    for method, budget in ways:
+        groups = [[row for row in rows if (row.method, row.budget, row.concept) == (method, budget, c)] for c in counts]
+        lines.append(_line([f"`{method}`", budget, *(_rate(_success(group)) if group else "" for group in groups)]))
     return lines
 
 

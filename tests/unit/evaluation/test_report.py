@@ -62,8 +62,8 @@ def test_the_table_has_every_method_and_concept() -> None:
     assert "| `ours` | evaluations | 2 | 8 | 75% (" in text
     assert "none accepted" in text
     head, *lines = text.split("\n\n")[1].strip().splitlines()
-    assert head == "| concept | training images | `plain` evaluations | `ours` evaluations | `none` evaluations |"
-    assert [line.split(" | ")[0] for line in lines[1:]] == ["| washer", "| hook"]
+    assert head == "| right | budget | washer (1,000) | hook (10) |"
+    assert [line.split(" | ")[0] for line in lines[1:]] == ["| `plain`", "| `ours`", "| `none`"]
     assert all(line.count("|") == lines[0].count("|") for line in lines)
 
 

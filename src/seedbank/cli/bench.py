@@ -38,6 +38,10 @@ def selection(
     join: Annotated[
         bool, typer.Option("--join", help="Write the --known runs as one table and measure nothing.")
     ] = False,
+    same_code: Annotated[
+        list[str] | None,
+        typer.Option(help="A version whose --known runs are accepted: you know that no method has changed since."),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json: JsonFlag = False,
 ) -> None:
@@ -53,21 +57,25 @@ def selection(
     from seedbank.evaluation.problems import shipped_problem
     from seedbank.evaluation.report import summarise
     from seedbank.models import load_auditor
+    from seedbank.search import code_version
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("expected a GPU for --device cuda, found none; leave it out to run on the CPU")
     if join and not known:
         raise UsageError("expected the runs to join, got none; name their selection.json files with --known")
     names = list(methods()) if recipe == ["all"] else list(recipe or USUAL)
-    had = [row for path in known or () for row in read_rows(path)]
+    earlier = [read_rows(path, same=same_code or ()) for path in known or ()]
+    had = [row for each in earlier for row in each.rows]
+    codes = [code for each in earlier for code in each.codes]
     rows: list[Row] = in_order(had, RARE) if join else []
-    paths = write_results(rows, out, torch.device(device)) if join else []
+    paths = write_results(rows, out, torch.device(device), codes=codes) if join else []
+    codes.append(code_version())
     auditor = load_auditor()
     auditor.network.to(device)
     for kind in () if join else kinds or RARE:  # written after each, so that a run that is cut off loses none
         problem = shipped_problem(kind, device=device)
         rows += bench_selection([problem], auditor, names, starts=starts, repeats=repeats, known=had, observe=_tell)
-        paths = write_results(rows, out, torch.device(device))
+        paths = write_results(rows, out, torch.device(device), codes=codes)
     if json:
         print_json(
             [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,8 +93,20 @@ def _equal(pace: Sequence[Row], wanted: Iterable[str]) -> list[Budget]:
     return [both[kind] for kind in wanted]
 
 
-def read_rows(path: Path) -> list[Row]:
+@dataclass(frozen=True)
+class Known:
+    """Rows measured before, and the versions of the code that measured them."""
+
+    rows: tuple[Row, ...]
+    codes: tuple[str, ...]
+
+
+def read_rows(path: Path, *, same: Sequence[str] = ()) -> Known:
     """The rows of a ``selection.json`` that :func:`write_results` wrote.
+
+    Args:
+        path: the file.
+        same: versions of the code whose methods are known to be the same as this one's, though its files differ.
 
     Raises:
         UsageError: there is no such file, or other code measured it: its rows do not belong in one table with new ones.
@@ -105,9 +118,13 @@ def read_rows(path: Path) -> list[Row]:
         rows, about = from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"expected the selection.json of a benchmark at {path}, got {error!r}") from error
-    if about.get("code") != code_version():
-        raise UsageError(f"expected rows of code {code_version()} in {path}, got {about.get('code')}; measure again")
-    return rows
+    codes = str(about.get("code")).split(", ")
+    if strange := [code for code in codes if code not in (code_version(), *same)]:
+        raise UsageError(
+            f"expected rows of code {code_version()} in {path}, got {', '.join(strange)}; measure again, or name it with "
+            "--same-code if you know that the methods are the same"
+        )
+    return Known(tuple(rows), tuple(codes))
 
 
 def in_order(rows: Sequence[Row], concepts: Sequence[str]) -> list[Row]:
@@ -120,13 +137,16 @@ def in_order(rows: Sequence[Row], concepts: Sequence[str]) -> list[Row]:
     )
 
 
-def write_results(rows: Sequence[Row], folder: Path, device: torch.device) -> list[Path]:
-    """Rows, table and both plots below ``folder``; their paths."""
+def write_results(
+    rows: Sequence[Row], folder: Path, device: torch.device, *, codes: Sequence[str] | None = None
+) -> list[Path]:
+    """Rows, table and both plots below ``folder``; their paths. ``codes`` measured them, by default this one."""
     from seedbank.evaluation.report import plot_hacking, plot_success, to_json, to_markdown
     from seedbank.search import code_version
 
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"machine": machine(device), "code": code_version(), "seconds": round(sum(row.seconds for row in rows))}
+    code = ", ".join(dict.fromkeys(codes or [code_version()]))
+    about = {"machine": machine(device), "code": code, "seconds": round(sum(row.seconds for row in rows))}
     paths = {kind: folder / f"selection{kind}" for kind in (".json", ".md", "-success.png", "-hacking.png")}
     paths[".json"].write_text(to_json(rows, **about))
     size = f"{len({row.concept for row in rows})} kinds, {len(rows[0].right)} starts a run"

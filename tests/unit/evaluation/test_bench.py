@@ -15,7 +15,9 @@ from seedbank.evaluation.harness import Budget, Problem, Row
 from seedbank.evaluation.recipes import RecipeMethod
 from seedbank.selection import BALANCED, select
 from seedbank.selection.draws import plain_seed
+from seedbank.selection.nameless import NAMELESS
 from seedbank.selection.recipes import PRESETS, Explore
+from support.blind import Blind
 
 SMALL = replace(BALANCED, explore=Explore(size=4, batch=4), iterations=2)
 
@@ -50,15 +52,12 @@ def _as_pictures(problem: Problem) -> list[Any]:
 
 
 def test_out_of_reach_a_recipe_draws_the_first_plain_seeds(problem: Problem) -> None:
-    def embed(images: torch.Tensor) -> torch.Tensor:
-        return torch.tensor([[1.0, 0.0] if len(images) == len(problem.references) else [-1.0, 0.0]]).expand(
-            len(images), 2
-        )
-
+    blind = Blind(references=len(problem.references))
+    recipe = replace(SMALL, explore=Explore(size=128, batch=32))
     starts = [plain_seed("s", index, problem.sampler.noise_shape) for index in range(2)]
-    outcome = RecipeMethod(SMALL).run(replace(problem, embed=embed), starts, Budget())
+    outcome = RecipeMethod(recipe).run(replace(problem, encoder=blind, embed=blind), starts, Budget())
     assert len(outcome.images) == 2
-    assert outcome.network_evaluations == problem.sampler.cost(4 + 2)
+    assert outcome.network_evaluations == problem.sampler.cost(128 + NAMELESS + 2)
 
 
 def test_every_preset_and_every_baseline_has_a_name() -> None:
@@ -86,7 +85,7 @@ def test_others_are_given_what_balanced_spent(problem: Problem, auditor: Any, tm
 def test_what_was_measured_before_is_not_measured_again(problem: Problem, auditor: Any, tmp_path: Path) -> None:
     names = ["plain", "best_of_n", "balanced"]
     write_results(bench_selection([problem], auditor, names[:1], starts=2, repeats=1), tmp_path, torch.device("cpu"))
-    known = read_rows(tmp_path / "selection.json")
+    known = list(read_rows(tmp_path / "selection.json").rows)
     measured: list[Row] = []
     rows = bench_selection([problem], auditor, names, starts=2, repeats=2, known=known, observe=measured.append)
     assert [row for row in rows if row.repeat == 0 and row.method != "best_of_n"] == known
@@ -106,6 +105,20 @@ def test_what_was_measured_before_is_not_measured_again(problem: Problem, audito
 def test_rows_of_another_kind_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "selection.json").write_text(text)
     with pytest.raises(UsageError, match=message):
+        read_rows(tmp_path / "selection.json")
+
+
+@pytest.mark.usefixtures("small")
+def test_rows_of_code_known_to_be_the_same_keep_its_name(problem: Problem, auditor: Any, tmp_path: Path) -> None:
+    rows = bench_selection([problem], auditor, ["plain", "balanced"], starts=2, repeats=1)
+    write_results(rows, tmp_path, torch.device("cpu"), codes=["old"])
+    known = read_rows(tmp_path / "selection.json", same=["old"])
+    assert (list(known.rows), known.codes) == (rows, ("old",))
+    write_results(known.rows, tmp_path, torch.device("cpu"), codes=[*known.codes, "new"])
+    assert "old, new" in (tmp_path / "selection.md").read_text()
+    with pytest.raises(
+        UsageError, match=r"expected rows of code .*, got old, new; measure again, or name it with --same"
+    ):
         read_rows(tmp_path / "selection.json")
 
 

@@ -18,6 +18,7 @@ from seedbank.selection.nameless import NAMELESS
 from seedbank.selection.recipes import Explore
 from seedbank.selection.sampler import make_sampler
 from seedbank.trials import SamplerConfig
+from support.blind import Blind
 
 SMALL = replace(
     BALANCED, explore=Explore(size=6, batch=4), iterations=4, spare=1.0, stop=replace(BALANCED.stop, near_enough=False)
@@ -141,20 +142,11 @@ def test_the_papers_recipe_keeps_the_last_iterate_of_the_first_seeds(run: Run) -
     assert [find.start.lineage.integer for find in found.finds] == [integer("0", index) for index in range(3)]
 
 
-class Blind:
-    """An encoder, and a guard, that sees the five references alike and everything else as their opposite."""
-
-    size = 32
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.tensor([[1.0, 0.0] if len(images) == 5 else [-1.0, 0.0]]).expand(len(images), 2)
-
-
 def test_out_of_reach_nothing_is_optimised(pipeline: Any, photos: Any, sampler_config: SamplerConfig) -> None:
     """Not before it was asked what the name brings: nothing, where all pictures are equally far."""
-    recipe = replace(SMALL, explore=Explore(size=128, batch=32))
+    recipe, blind = replace(SMALL, explore=Explore(size=128, batch=32)), Blind(references=5)
     found = select(
-        pipeline, "ab", photos, encoder=Blind(), guard=Blind(), recipe=recipe, starts=2, plain=2, sampler=sampler_config
+        pipeline, "ab", photos, encoder=blind, guard=blind, recipe=recipe, starts=2, plain=2, sampler=sampler_config
     )
     assert (found.reachable, found.finds, len(found.plain)) == ("no", (), 2)
     assert found.diagnosis.name_brings == 0.5

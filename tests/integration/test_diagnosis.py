@@ -9,6 +9,7 @@ import pytest
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.models.parts.world import generator, prompt, render
 from seedbank.selection import BALANCED
+from seedbank.selection.nameless import name_brings
 from seedbank.selection.recipes import Explore
 from seedbank.selection.select import Search
 
@@ -24,8 +25,22 @@ WORLD_SEED = 16_180
     ids=["often drawn", "hardly drawn", "never drawn for this name"],
 )
 def test_exploration_tells_what_seeds_can_do(photos: str, asked: str, seeds: int, verdict: str) -> None:
+    assert explorer(photos, asked, seeds).explore().diagnosis.verdict == verdict
+
+
+def test_a_name_the_model_read_brings_pictures_nearer_and_an_invented_one_does_not() -> None:
+    known, invented = (brought("starknob", name) for name in ("starknob", "sprocketwheel"))
+    assert known > 0.6 > invented > 0.4
+
+
+def explorer(photos: str, asked: str, seeds: int) -> Search:
     problem = replace(shipped_problem("gear"), prompt=prompt(asked))
     references = [render(photos, generator(WORLD_SEED, photos, index), 192) for index in range(8)]
     recipe = replace(BALANCED, explore=Explore(size=seeds))
-    search = Search(problem.sampler, references, problem.encoder, problem.embed, recipe)
-    assert search.explore().diagnosis.verdict == verdict
+    return Search(problem.sampler, references, problem.encoder, problem.embed, recipe)
+
+
+def brought(photos: str, asked: str) -> float:
+    search = explorer(photos, asked, 48)
+    pool = search.explore().pool
+    return name_brings(search.sampler, pool.embeddings, pool.looks, search.targets, search.guard, search.encoder)

@@ -30,7 +30,7 @@ class RecipeMethod:
         return self.recipe.name
 
     def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
-        """Explore, optimise, draw. Out of reach, the first plain seeds are what there is."""
+        """Explore, optimise, draw. Out of reach, the first plain seeds are what there is; a recipe that does not explore never asks."""
         meter = Meter(budget, reserve=problem.sampler.cost(len(starts)))
         trace: list[tuple[int, float]] = []
         search = Search(
@@ -43,7 +43,7 @@ class RecipeMethod:
             observe=lambda event: _note(trace, event),
         )
         found = search.explore()
-        if found.diagnosis.verdict == "no":
+        if self.recipe.explore.ranked and found.diagnosis.verdict == "no":
             meter.spend(found.cost)
             return finish(problem, [search.candidates.seed(index) for index in range(len(starts))], meter, trace)
         walked = search.optimise(found, len(starts))

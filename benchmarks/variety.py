@@ -26,7 +26,7 @@ from seedbank.threads import share_cores
 from seedbank.vendi import effective_number
 
 RESULTS = Path(__file__).parent / "results"
-WORLD_SEED, PHOTOS, SIDE, SETS = 16_180, 16, 256, 3
+WORLD_SEED, PHOTOS, SIDE, SETS = 14_142, 16, 256, 3
 """Renders of no training, test or example set."""
 
 

@@ -1,8 +1,9 @@
 """The guard: a model outside the objective that must agree, and a check that nothing is a copy of a reference.
 
 It asks two questions of an image. Is it as near the references as they are to each other? And, once plain seeds have been explored, is it
-nearer to the references than to what the model draws instead? The first alone lets a tiger pass for a tiger cat. Neither uses labels or an
-auditor, so a guard can be had for any concept a user brings photos of.
+nearer to the references than to what the model draws instead? The first alone lets a tiger pass for a tiger cat, and turns away what is
+plainly on the references' side and only a little further off than photos are. Neither uses labels or an auditor, so a guard can be had for
+any concept a user brings photos of.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ LEAST_TOLD_APART = 0.75
 SHRINKAGE = 0.3
 """Of the covariance towards a multiple of the identity: a few references say little about 128 directions."""
 DEPTH = 0.25
-"""How far below the threshold an image counts that is wholly what the model draws instead."""
+"""What the contrast counts in nearness: how far below the threshold an image is held that is wholly what the model draws instead, and
+how far one is lifted that is wholly like the references."""
 QUARTERS = 4
 """Quarter turns in a whole one."""
 _THUMBNAIL = 32
@@ -84,12 +86,19 @@ class Guard:
         return self.judge(self.embed(images01))
 
     def judge(self, embeddings: Tensor) -> Tensor:
-        """Nearness ``[B]`` of embeddings ``[B, D]``, held below the threshold where they lie on the failures' side."""
+        """Nearness ``[B]`` of embeddings ``[B, D]``, corrected by the contrast where there is one.
+
+        On the failures' side it is held below the threshold; on the references' side what falls short of the threshold is lifted
+        towards it, and no further.
+        """
         near = nearness(embeddings, self.prototypes)
         if self.contrast is None:
             return near
-        side = self.contrast.side(embeddings)
-        return torch.where(side < 0, torch.minimum(near, self.threshold + DEPTH * side), near)
+        level = torch.full_like(near, self.threshold)
+        just_enough = level.nextafter(torch.full_like(near, torch.inf))  # whatever rounding did to the threshold
+        shift = DEPTH * self.contrast.side(embeddings).clamp(max=1)
+        lifted = torch.maximum(near, torch.minimum(near + shift, just_enough))
+        return torch.where(shift < 0, torch.minimum(near, level + shift), lifted)
 
     def against(self, plain: Tensor) -> Guard:
         """This guard with a contrast to what plain seeds give instead, from their embeddings ``[n, D]``.

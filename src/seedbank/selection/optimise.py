@@ -128,14 +128,12 @@ class Climb:
         self, noise: Tensor, origin: Tensor, found: Evaluation, slope: Slope | None, iteration: int
     ) -> list[Reading]:
         count = len(noise)
-        judged = iteration % self.recipe.guard_every == 0 or iteration >= self.recipe.iterations
-        guards = self.guard.similarity(found.images).tolist() if judged else [None] * count
         contrasts = found.terms["contrast"].tolist() if "contrast" in found.terms else [None] * count
         columns = (
             found.objective.tolist(),
             found.terms["semantic"].tolist(),
             found.terms["appearance"].tolist(),
-            guards,
+            self._guards(found, iteration),
             sphere.cosine(noise, origin).tolist(),
             sphere.norm_score(noise).tolist(),
             sphere.whiteness(noise).tolist(),
@@ -143,6 +141,16 @@ class Climb:
             contrasts,
         )
         return [Reading(iteration, *row) for row in zip(*columns, strict=True)]
+
+    def _guards(self, found: Evaluation, iteration: int) -> list[float | None]:
+        """Nearness under the guard: of all every so many iterations and in the end, in between of those that may be near enough."""
+        rows = list(range(len(found.images)))
+        if iteration % self.recipe.guard_every and iteration < self.recipe.iterations:
+            near = (found.terms["semantic"] <= self.limits.semantic_goal).tolist()
+            rows = [row for row in rows if near[row] and self.recipe.stop.near_enough]
+        judged = self.guard.similarity(found.images[rows]).tolist() if rows else []
+        known = dict(zip(rows, judged, strict=True))
+        return [known.get(row) for row in range(len(found.images))]
 
     def _keeps(self, trace: tuple[Reading, ...]) -> bool:
         """Whether the newest iterate is the one to keep."""

@@ -88,8 +88,8 @@ class Recipe:
         name: the preset's name.
         gradient: a mode of :mod:`seedbank.selection.gradients`, or ``calibrated`` for what suits the pipeline.
         iterations: gradient steps at most.
-        spare: starts begun for each that is wanted. When half the iterations are spent the least promising are dropped, and all end
-            as soon as enough are near enough.
+        spare: starts begun for each that is wanted. The least promising are dropped, half of the spare ones when a quarter of the
+            iterations are spent and the rest when half of them are; all end as soon as enough are near enough.
         objective: ``soft_nearest`` (semantic and coarse appearance) or ``paper`` (SeedSelect's released losses).
         appearance: weight of the appearance term.
         contrast: weight of the pull away from what plain seeds give instead.
@@ -97,7 +97,7 @@ class Recipe:
         white: whiteness score above which a seed is repaired after a step; a huge one for never.
         match_codec: references pass through the image codec before they are embedded.
         keep: ``best`` of what the guard accepts, or the ``last`` iterate.
-        guard_every: iterations between two guard readings.
+        guard_every: iterations between two guard readings; in between only those are read that may be near enough.
         guard_slack: see :func:`seedbank.selection.guard.make_guard`.
         guard_turns: orientations in which the guard looks at a picture: 4 for things that lie any way round, 1 for what has an up.
     """
@@ -156,12 +156,12 @@ class Recipe:
 
 BALANCED = Recipe(
     "balanced",
-    explore=Explore(size=128, each=16),
+    explore=Explore(size=128, each=8),
     update=Tangent(step=0.08, final_step=0.008),
     stop=Stop(near_enough=True),
     spare=1.5,
     gradient="one_vjp@0.4",
-    iterations=16,
+    iterations=20,
 )
 FAST = replace(BALANCED, name="fast", explore=Explore(size=48, each=6), iterations=8, spare=1.0)
 THOROUGH = replace(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 
 from seedbank.selection.recipes import Recipe
 
@@ -83,15 +83,17 @@ def leaders(traces: Sequence[Sequence[Reading]], recipe: Recipe, limits: Limits,
 def outrun(
     traces: Sequence[Sequence[Reading]], stopped: Sequence[str], recipe: Recipe, limits: Limits, wanted: int
 ) -> list[str]:
-    """Why each start is finished, where there are more than ``wanted``: the others drop out once enough are near enough, and when
-    half the iterations are spent all but the leaders do."""
+    """Why each start is finished, where there are more than ``wanted``: the others drop out once enough are near enough, half of the
+    spare ones when a quarter of the iterations are spent, and all but the leaders when half of them are."""
     if len(traces) <= wanted:
         return list(stopped)
     if sum(reason == NEAR_ENOUGH for reason in stopped) >= wanted:
         return [reason or "enough others are near enough" for reason in stopped]
-    if max(len(trace) for trace in traces) - 1 != recipe.iterations // 2:
+    going_on = {recipe.iterations // 4: ceil((len(traces) + wanted) / 2), recipe.iterations // 2: wanted}
+    done = max(len(trace) for trace in traces) - 1
+    if done not in going_on:
         return list(stopped)
-    ahead = leaders(traces, recipe, limits, wanted)
+    ahead = leaders(traces, recipe, limits, going_on[done])
     return [reason or ("" if row in ahead else "others were more promising") for row, reason in enumerate(stopped)]
 
 

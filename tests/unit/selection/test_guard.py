@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from seedbank.errors import UsageError
-from seedbank.selection.guard import LEAST_FAILURES, Guard, make_guard, spread, turned
-from seedbank.selection.targets import leave_one_out
+from seedbank.selection.guard import DEPTH, LEAST_FAILURES, Guard, make_guard, spread, turned
+from seedbank.selection.targets import leave_one_out, nearness
 
 
 def colour(images: Tensor) -> Tensor:
@@ -125,12 +127,34 @@ def test_a_pool_of_the_thing_itself_gives_no_contrast() -> None:
     assert guard.against(grouped(1, *INSTEAD, count=LEAST_FAILURES - 1)).contrast is None
 
 
-def test_on_the_references_side_nearness_is_what_it_was() -> None:
+def test_on_the_references_side_nearness_that_suffices_is_what_it_was() -> None:
     guard = of(grouped(0, *WANTED, count=6))
     strict, right = guard.against(grouped(1, *INSTEAD, count=40)), grouped(2, *WANTED, count=40)
     assert strict.contrast is not None
-    kept = strict.contrast.side(right) >= 0
+    kept = (strict.contrast.side(right) >= 0) & (guard.judge(right) >= guard.threshold)
+    assert kept.sum() > 10
     assert torch.equal(strict.judge(right)[kept], guard.judge(right)[kept])
+
+
+@pytest.mark.parametrize("missing", [0.01, 0.2])
+def test_what_falls_a_little_short_is_lifted_to_the_threshold_where_it_is_plainly_on_the_references_side(
+    missing: float,
+) -> None:
+    guard = of(grouped(0, *WANTED, count=6))
+    right = F.normalize(guard.prototypes.mean(0), dim=0)[None]
+    bar = float(nearness(right, guard.prototypes)) + missing
+    strict = replace(guard, threshold=bar).against(grouped(1, *INSTEAD, count=40))
+    assert strict.contrast is not None
+    assert strict.contrast.side(right) > 0.9
+    assert bar <= float(strict.judge(right)) < bar + 1e-6
+
+
+def test_what_falls_far_short_stays_below_the_threshold_on_whichever_side_it_is() -> None:
+    guard = of(grouped(0, *WANTED, count=6))
+    right = F.normalize(guard.prototypes.mean(0), dim=0)[None]
+    near = float(nearness(right, guard.prototypes))
+    strict = replace(guard, threshold=near + 0.5).against(grouped(1, *INSTEAD, count=40))
+    assert near < float(strict.judge(right)) <= near + DEPTH + 1e-6
 
 
 def test_a_single_reference_can_have_a_contrast() -> None:

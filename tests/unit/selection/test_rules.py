@@ -128,6 +128,11 @@ class TestSpareStarts:
         assert outrun(rows, ["", "", ""], self.recipe, self.limits, 2) == ["others were more promising", "", ""]
         assert outrun([row[:2] for row in rows], ["", "", ""], self.recipe, self.limits, 2) == ["", "", ""]
 
+    def test_at_a_quarter_half_of_the_spare_ones_drop_out(self) -> None:
+        rows = [trace([9.0, value], [0.5, 0.5]) for value in (4.0, 1.0, 3.0, 2.0)]
+        assert outrun(rows, [""] * 4, self.recipe, self.limits, 2) == ["others were more promising", "", "", ""]
+        assert outrun(rows, [""] * 4, self.recipe, self.limits, 1) == ["others were more promising", "", "", ""]
+
     def test_a_start_that_ended_early_can_lead_too(self) -> None:
         rows = [trace([9.0, 0.5], [0.5, 0.5]), *(trace([9.0, 8.0, value], [0.5] * 3) for value in (1.0, 2.0))]
         assert outrun(rows, ["done", "", ""], self.recipe, self.limits, 2) == ["done", "", "others were more promising"]

@@ -124,14 +124,41 @@ def test_the_receipt_counts_every_evaluation(found: Selection) -> None:
     assert found.receipt.network_evaluations == explored + each + drawn
 
 
-def test_spare_starts_fall_out_half_way_and_are_paid(run: Run) -> None:
+class Content:
+    """An encoder for which whatever is drawn is nearer to the five references than they are to each other."""
+
+    size = 32
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        angles = torch.linspace(-1, 1, len(images)) if len(images) == 5 else 0 * images.mean((1, 2, 3))
+        return torch.stack([angles.cos(), angles.sin()], 1)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return self(images)
+
+
+@pytest.mark.parametrize("near_enough", [True, False])
+def test_the_guard_is_asked_in_between_where_a_start_may_be_finished(
+    near_enough: bool, pipeline: Any, photos: Any, guard: Any, sampler_config: SamplerConfig
+) -> None:
+    stop = replace(SMALL.stop, near_enough=near_enough, stale=0, hacked=0)
+    never = replace(SMALL, stop=stop, guard_slack=-1e3)
+    found = select(
+        pipeline, "ab", photos, encoder=Content(), guard=guard, recipe=never, starts=3, plain=0, sampler=sampler_config
+    )
+    assert [[reading.guard is not None for reading in find.trace] for find in found.finds] == [
+        [True, near_enough, True, near_enough, True]
+    ] * 3
+
+
+def test_spare_starts_fall_out_on_the_way_and_are_paid(run: Run) -> None:
     events: list[Event] = []
     found = run(RACE, observe=events.append)
     ways = [event for event in events if event.stage == "optimise"]
-    assert [len(event.images or {}) for event in ways] == [6, 6, 6, 3, 3]
+    assert [len(event.images or {}) for event in ways] == [6, 6, 5, 3, 3]
     assert {find.start for find in found.finds} == set(ways[-1].images or {})
     steps, branches, drawn = 4, 2, 5
-    gradients, last = 3 * 6 + 3, 3
+    gradients, last = 6 + 6 + 5 + 3, 3
     spent = (6 + gradients + last + drawn) * steps + gradients * 2
     assert found.receipt.network_evaluations == spent * branches
 

@@ -2,7 +2,7 @@
 
 It asks two questions of an image. Is it as near the references as they are to each other? And, once plain seeds have been explored, is it
 nearer to the references than to what the model draws instead? The first alone lets a tiger pass for a tiger cat, and turns away what is
-plainly on the references' side and only a little further off than photos are. Neither uses labels or an auditor, so a guard can be had for
+plainly with the references and only a little further off than photos are. Neither uses labels or an auditor, so a guard can be had for
 any concept a user brings photos of.
 """
 
@@ -88,17 +88,17 @@ class Guard:
     def judge(self, embeddings: Tensor) -> Tensor:
         """Nearness ``[B]`` of embeddings ``[B, D]``, corrected by the contrast where there is one.
 
-        On the failures' side it is held below the threshold; on the references' side what falls short of the threshold is lifted
-        towards it, and no further.
+        On the failures' side it is held below the threshold. More than half way from the middle to the references' own mean, what falls
+        short of the threshold is lifted towards it, and no further.
         """
         near = nearness(embeddings, self.prototypes)
         if self.contrast is None:
             return near
         level = torch.full_like(near, self.threshold)
         just_enough = level.nextafter(torch.full_like(near, torch.inf))  # whatever rounding did to the threshold
-        shift = DEPTH * self.contrast.side(embeddings).clamp(max=1)
-        lifted = torch.maximum(near, torch.minimum(near + shift, just_enough))
-        return torch.where(shift < 0, torch.minimum(near, level + shift), lifted)
+        side = self.contrast.side(embeddings)
+        lifted = torch.maximum(near, torch.minimum(near + DEPTH * (2 * side - 1).clamp(0, 1), just_enough))
+        return torch.where(side < 0, torch.minimum(near, level + DEPTH * side), lifted)
 
     def against(self, plain: Tensor) -> Guard:
         """This guard with a contrast to what plain seeds give instead, from their embeddings ``[n, D]``.

@@ -149,6 +149,19 @@ def test_what_falls_a_little_short_is_lifted_to_the_threshold_where_it_is_plainl
     assert bar <= float(strict.judge(right)) < bar + 1e-6
 
 
+def test_nothing_is_lifted_that_is_not_half_way_to_the_references_mean() -> None:
+    guard = of(grouped(0, *WANTED, count=6))
+    strict = replace(guard, threshold=0.999).against(grouped(1, *INSTEAD, count=40))
+    mixed = torch.lerp(torch.tensor(WANTED), torch.tensor(INSTEAD), torch.linspace(0, 0.6, 30)[:, None])
+    between = F.normalize(mixed, dim=1)
+    assert strict.contrast is not None
+    side = strict.contrast.side(between)
+    doubtful = (side > 0) & (side < 0.5)
+    assert doubtful.sum() > 3
+    assert torch.equal(strict.judge(between)[doubtful], guard.judge(between)[doubtful])
+    assert (strict.judge(between)[side > 0.7] > guard.judge(between)[side > 0.7]).all()
+
+
 def test_what_falls_far_short_stays_below_the_threshold_on_whichever_side_it_is() -> None:
     guard = of(grouped(0, *WANTED, count=6))
     right = F.normalize(guard.prototypes.mean(0), dim=0)[None]

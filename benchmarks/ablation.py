@@ -49,7 +49,8 @@ def variants() -> dict[str, tuple[str, Recipe]]:
     changed: dict[str, tuple[str, dict[str, Any]]] = {
         "balanced": ("nothing", {}),
         "no-exploration": ("starts are the first seeds drawn", {"explore": Explore(size=STARTS, ranked=False)}),
-        "explore-half": ("8 seeds explored for each start, not 16", {"explore": replace(PLAN, size=64, each=8)}),
+        "explore-half": ("4 seeds explored for each start, not 8", {"explore": replace(PLAN, size=64, each=4)}),
+        "explore-twice": ("16 seeds explored for each start", {"explore": replace(PLAN, size=256, each=16)}),
         "best-alone": ("the best starts, alike or not", {"explore": replace(PLAN, shortlist=1.0)}),
         "no-spare": ("no spare starts", {"spare": 1.0}),
         "to-the-end": ("no stop where it is near enough", {"stop": replace(STOP, near_enough=False)}),

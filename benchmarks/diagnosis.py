@@ -5,9 +5,9 @@
 - photos of parts of the zoo, which the model was never shown, asked for by a name that it never read;
 - photos of one kind, asked for by the name of another, which the model draws, and never as this one.
 
-The truth is the outcome. *more search*: of 128 further plain seeds the guard accepts one in 32 or more. Else *optimise*: of eight seeds
-that the preset ``balanced`` ends with, whatever was said, it accepts one or more. Else *no*. The limits were set on other photos, other
-parts of the zoo and other pools. Writes ``results/diagnosis.json`` and ``.md`` beside this file.
+The truth is the outcome. *more search*: of 128 further plain seeds one in 32 or more are acceptable to the guard and to the encoder. Else
+*optimise*: of eight seeds that the preset ``balanced`` ends with, whatever was said, one or more are accepted. Else *no*. The limits were
+set on other photos, other parts of the zoo and other pools. Writes ``results/diagnosis.json`` and ``.md`` beside this file.
 
     python benchmarks/diagnosis.py                      # about a quarter of an hour on two cores
     python benchmarks/diagnosis.py zoo                  # only cases whose name begins so; writes nothing
@@ -98,7 +98,9 @@ def ask(case: Case) -> Row:
     said = found.diagnosis
     with torch.no_grad():
         noise = draws(f"{case.name}/further", range(FURTHER), sampler.noise_shape)
-        further = found.guard.similarity(sampler.family.decode(sampler.run(noise)).clamp(0, 1)) >= found.guard.threshold
+        drawn = search.objective.score(sampler.run(noise))
+        near = drawn.terms["semantic"] <= search.targets.semantic_limit
+        further = near & (found.guard.similarity(drawn.images) >= found.guard.threshold)
     finds = search.result(found, search.optimise(found, STARTS), plain=0).finds
     return Row(
         case.name, said.verdict, said.seeds, said.accepted, said.objective_left, said.guard_left,

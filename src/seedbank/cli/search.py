@@ -210,5 +210,5 @@ def _print_scans(scans: list[Scan]) -> None:
         )
         for found in scans
     ]
-    columns = ("concept", "plain seeds", "accepted by the guard", "best / needed", "right by the auditor")
+    columns = ("concept", "plain seeds", "acceptable", "best / needed", "right by the auditor")
     console().print(table("plain seeds", columns, rows))

@@ -51,11 +51,11 @@ class Diagnosis:
     Attributes:
         verdict: see the module's text.
         seeds: plain seeds looked at.
-        accepted: how many of them are acceptable.
+        accepted: how many of them are acceptable, to the guard and to the objective's encoder.
         low: of a 95 % interval of that share (Wilson).
         high: likewise.
         best: highest nearness to the references under the guard.
-        needed: nearness that is acceptable.
+        needed: nearness that is acceptable to the guard.
         objective_left: share of the way to the references that the pool's best leave, under the objective's encoder; 0 is all of it gone.
         guard_left: likewise of the same seeds, under the guard.
         name_brings: how often a picture asked for by name is nearer to the references than one asked for nothing, 0..1, see
@@ -131,7 +131,9 @@ class Diagnosis:
         )
 
 
-def diagnose(guard: Tensor, needed: float, guard_home: float, objective: Tensor, home: float) -> Diagnosis:
+def diagnose(
+    guard: Tensor, needed: float, guard_home: float, objective: Tensor, home: float, objective_needed: float = -inf
+) -> Diagnosis:
     """What a pool of n plain seeds says.
 
     Args:
@@ -140,8 +142,9 @@ def diagnose(guard: Tensor, needed: float, guard_home: float, objective: Tensor,
         guard_home: mean nearness of the references to each other under the guard.
         objective: nearness of each image under the objective's encoder, ``[n]``.
         home: mean nearness of the references to each other under that encoder.
+        objective_needed: nearness under that encoder that is acceptable; an image must be acceptable to both.
     """
-    count, accepted = len(guard), int((guard >= needed).sum())
+    count, accepted = len(guard), int(((guard >= needed) & (objective >= objective_needed)).sum())
     best = objective.argsort(descending=True, stable=True)[: max(4, count // BEST)]
     left = _left(objective, home, best), _left(guard, guard_home, best)
     low, high = _wilson(accepted, count)

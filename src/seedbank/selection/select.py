@@ -138,7 +138,7 @@ def diagnose_pool(judged: Tensor, embeddings: Tensor, guard: Guard, targets: Tar
     """What a pool promises, from what ``guard`` says of it ``[n]`` and its embeddings ``[n, D]`` by the objective's encoder."""
     near = nearness(embeddings.to(targets.prototypes.device), targets.prototypes).cpu()
     home = float(targets.leave_one_out().mean())
-    return diagnose(judged, guard.threshold, float(guard.near.mean()), near, home)
+    return diagnose(judged, guard.threshold, float(guard.near.mean()), near, home, 1 - targets.semantic_limit)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,14 @@ def test_where_one_in_many_is_right_optimising_is_cheaper() -> None:
     assert (found.verdict, found.reach) == ("optimise", "yes")
 
 
+def test_what_only_the_guard_accepts_is_not_acceptable() -> None:
+    """A pool whose guard lets some pass, none of them near by the encoder: drawing more of them would end in rejected pictures."""
+    judged, embedded = torch.cat([pool(0.3, 0.05, 54), pool(0.9, 0.01, 10)]), pool(0.5, 0.1)
+    assert diagnose(judged, 0.8, HOME, embedded, HOME).accepted == 10
+    found = diagnose(judged, 0.8, HOME, embedded, HOME, objective_needed=0.85)
+    assert (found.verdict, found.accepted) == ("optimise", 0)
+
+
 def reaching(best: float, count: int = 128) -> Tensor:
     """Seeds at 0.1 under a judge, one in 32 at ``best``, but at least four: the way from their mean to the references is about 0.8."""
     few = max(4, count // 32)

@@ -86,7 +86,8 @@ def _diagnosed(concept: Concept, photos: Sequence[Image.Image], pictures: Sequen
     targets = make_targets(references, encoder, family)
     with torch.no_grad():
         embeddings, looks = encoder(images), guard.embed(images)
-    found = diagnose_pool(guard.against(looks).judge(looks), embeddings, guard, targets)
+    judged = guard.against(looks).judge(looks)
+    found = diagnose_pool(judged, embeddings, guard, targets, semantic_limit=targets.semantic_limit)
     if found.verdict != "no":
         return found
     sampler = make_sampler(model.pipeline, concept.prompt, model.sampler)

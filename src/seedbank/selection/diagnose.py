@@ -26,7 +26,7 @@ Reach = Literal["yes", "more search", "no"]
 OFTEN = 1 / 32
 """Acceptable plain seeds of which at least this share are wanted for searching on: below it, optimising a start costs less."""
 BEST = 32
-"""One in so many of the pool are its best; at least four."""
+"""One in so many of the pool are its best; at least four, or half of a pool that is smaller than eight."""
 GUARDED = 0.2
 """Share of the guard's word in what is left of the way: it is coarser than the encoder about things that are far."""
 FAR = 0.65
@@ -145,7 +145,7 @@ def diagnose(
         objective_needed: nearness under that encoder that is acceptable; an image must be acceptable to both.
     """
     count, accepted = len(guard), int(((guard >= needed) & (objective >= objective_needed)).sum())
-    best = objective.argsort(descending=True, stable=True)[: max(4, count // BEST)]
+    best = objective.argsort(descending=True, stable=True)[: max(1, min(4, count // 2), count // BEST)]
     left = _left(objective, home, best), _left(guard, guard_home, best)
     low, high = _wilson(accepted, count)
     found = Diagnosis("optimise", count, accepted, low, high, float(guard.max()), needed, *left)

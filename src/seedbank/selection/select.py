@@ -118,6 +118,8 @@ class Found:
     targets: Targets
     cost: int
     """Network evaluations."""
+    semantic_limit: float
+    """The most semantic loss that is accepted."""
     name_brings: float | None = None
     """See :func:`seedbank.selection.nameless.name_brings`; asked only where the pool alone says *no*."""
 
@@ -130,15 +132,19 @@ class Found:
     @property
     def diagnosis(self) -> Diagnosis:
         """What the pool promises."""
-        found = diagnose_pool(self.judged.guard, self.pool.embeddings, self.guard, self.targets)
+        found = diagnose_pool(
+            self.judged.guard, self.pool.embeddings, self.guard, self.targets, semantic_limit=self.semantic_limit
+        )
         return found if self.name_brings is None else found.told(self.name_brings)
 
 
-def diagnose_pool(judged: Tensor, embeddings: Tensor, guard: Guard, targets: Targets) -> Diagnosis:
+def diagnose_pool(
+    judged: Tensor, embeddings: Tensor, guard: Guard, targets: Targets, *, semantic_limit: float
+) -> Diagnosis:
     """What a pool promises, from what ``guard`` says of it ``[n]`` and its embeddings ``[n, D]`` by the objective's encoder."""
     near = nearness(embeddings.to(targets.prototypes.device), targets.prototypes).cpu()
     home = float(targets.leave_one_out().mean())
-    return diagnose(judged, guard.threshold, float(guard.near.mean()), near, home, 1 - targets.semantic_limit)
+    return diagnose(judged, guard.threshold, float(guard.near.mean()), near, home, 1 - semantic_limit)
 
 
 @dataclass(frozen=True)
@@ -214,7 +220,7 @@ class Search:
             self.sampler, self.objective, self.guard, self.candidates, plan=plan, known=known, observe=tell
         )  # fmt: skip
         guard = self.guard.against(pool.looks.to(self.guard.prototypes.device))
-        found = Found(pool, guard, self._informed(pool), self.targets, self._explored(pool))
+        found = Found(pool, guard, self._informed(pool), self.targets, self._explored(pool), self.semantic_limit)
         return self._ask_about_name(found) if found.diagnosis.verdict == "no" else found
 
     def _ask_about_name(self, found: Found) -> Found:

@@ -104,6 +104,11 @@ def test_a_pool_without_spread_or_of_one_seed_is_judged_all_the_same() -> None:
     assert diagnose(torch.tensor([0.95]), 0.8, HOME, torch.tensor([0.95]), HOME).verdict == "more search"
 
 
+def test_a_handful_of_seeds_has_a_best_half_and_does_not_say_no() -> None:
+    few = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    assert ask(few, few).verdict == "optimise"
+
+
 def test_the_break_even_is_what_fine_tuning_costs_over_what_each_image_saves() -> None:
     found = ask(torch.cat([pool(0.3, 0.05, 56), pool(0.9, 0.01, 8)]), pool(0.5, 0.2))
     assert found.break_even == pytest.approx(60 / 7)

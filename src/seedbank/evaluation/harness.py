@@ -207,11 +207,10 @@ def finish(
     ``asked`` is the problem as it was given, where ``problem`` has a tuned pipeline: its guard and objective judge.
     """
     judged, sampler = asked or problem, problem.sampler
-    latents = [sampler.finish(torch.from_numpy(seed.latents.copy())) for seed in seeds]
-    scored = [judged.objective.score(final) for final in latents]
+    scored = [judged.objective.score(sampler.finish(torch.from_numpy(seed.latents.copy()))) for seed in seeds]
     objective = [float(found.objective) for found in scored]
     meant = torch.tensor([float(found.terms["semantic"]) <= judged.targets.semantic_limit for found in scored])
-    pixels = [to_pixels(sampler.family.decode(final))[0] for final in latents]
+    pixels = [to_pixels(found.images)[0] for found in scored]
     images = from_pixels(np.stack(pixels)).to(sampler.family.device)
     guard, noise = judged.guard, stacked(seeds)
     copies = guard.copy_score(images) >= guard.copy_limit

@@ -88,8 +88,8 @@ class Recipe:
         name: the preset's name.
         gradient: a mode of :mod:`seedbank.selection.gradients`, or ``calibrated`` for what suits the pipeline.
         iterations: gradient steps at most.
-        spare: starts begun for each that is wanted. The least promising are dropped, half of the spare ones when a quarter of the
-            iterations are spent and the rest when half of them are; all end as soon as enough are near enough.
+        spare: starts begun for each that is wanted. The least promising are dropped, half of the spare ones when a fifth of the
+            iterations are spent and the rest when two fifths are; all end as soon as enough are near enough.
         objective: ``soft_nearest`` (semantic and coarse appearance) or ``paper`` (SeedSelect's released losses).
         appearance: weight of the appearance term.
         contrast: weight of the pull away from what plain seeds give instead.

@@ -84,12 +84,12 @@ def outrun(
     traces: Sequence[Sequence[Reading]], stopped: Sequence[str], recipe: Recipe, limits: Limits, wanted: int
 ) -> list[str]:
     """Why each start is finished, where there are more than ``wanted``: the others drop out once enough are near enough, half of the
-    spare ones when a quarter of the iterations are spent, and all but the leaders when half of them are."""
+    spare ones when a fifth of the iterations are spent, and all but the leaders when two fifths are."""
     if len(traces) <= wanted:
         return list(stopped)
     if sum(reason == NEAR_ENOUGH for reason in stopped) >= wanted:
         return [reason or "enough others are near enough" for reason in stopped]
-    going_on = {recipe.iterations // 4: ceil((len(traces) + wanted) / 2), recipe.iterations // 2: wanted}
+    going_on = {recipe.iterations // 5: ceil((len(traces) + wanted) / 2), 2 * recipe.iterations // 5: wanted}
     done = max(len(trace) for trace in traces) - 1
     if done not in going_on:
         return list(stopped)

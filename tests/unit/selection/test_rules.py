@@ -107,7 +107,7 @@ class TestSpareStarts:
     """More starts than are wanted, of which the less promising drop out."""
 
     limits = replace(LIMITS, semantic_limit=0.1)
-    recipe = replace(RECIPE, iterations=4, spare=2.0)
+    recipe = replace(RECIPE, iterations=5, spare=2.0)
 
     def test_what_can_be_accepted_leads_whatever_its_objective(self) -> None:
         accepted = trace([9.0], [0.9], semantic=0.05)
@@ -123,12 +123,12 @@ class TestSpareStarts:
         ended = outrun(rows, [NEAR_ENOUGH, "", NEAR_ENOUGH], self.recipe, self.limits, 2)
         assert ended == [NEAR_ENOUGH, "enough others are near enough", NEAR_ENOUGH]
 
-    def test_at_half_time_only_the_leaders_go_on(self) -> None:
+    def test_after_two_fifths_only_the_leaders_go_on(self) -> None:
         rows = [trace([9.0, 8.0, value], [0.5, 0.5, 0.5]) for value in (3.0, 1.0, 2.0)]
         assert outrun(rows, ["", "", ""], self.recipe, self.limits, 2) == ["others were more promising", "", ""]
         assert outrun([row[:2] for row in rows], ["", "", ""], self.recipe, self.limits, 2) == ["", "", ""]
 
-    def test_at_a_quarter_half_of_the_spare_ones_drop_out(self) -> None:
+    def test_after_a_fifth_half_of_the_spare_ones_drop_out(self) -> None:
         rows = [trace([9.0, value], [0.5, 0.5]) for value in (4.0, 1.0, 3.0, 2.0)]
         assert outrun(rows, [""] * 4, self.recipe, self.limits, 2) == ["others were more promising", "", "", ""]
         assert outrun(rows, [""] * 4, self.recipe, self.limits, 1) == ["others were more promising", "", "", ""]

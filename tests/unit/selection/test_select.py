@@ -23,7 +23,7 @@ from support.blind import Blind
 SMALL = replace(
     BALANCED, explore=Explore(size=6, batch=4), iterations=4, spare=1.0, stop=replace(BALANCED.stop, near_enough=False)
 )
-RACE = replace(SMALL, spare=2.0)
+RACE = replace(SMALL, spare=2.0, iterations=5)
 FULL = replace(
     THOROUGH,
     explore=replace(THOROUGH.explore, size=6, batch=4),
@@ -155,10 +155,10 @@ def test_spare_starts_fall_out_on_the_way_and_are_paid(run: Run) -> None:
     events: list[Event] = []
     found = run(RACE, observe=events.append)
     ways = [event for event in events if event.stage == "optimise"]
-    assert [len(event.images or {}) for event in ways] == [6, 6, 5, 3, 3]
+    assert [len(event.images or {}) for event in ways] == [6, 6, 5, 3, 3, 3]
     assert {find.start for find in found.finds} == set(ways[-1].images or {})
     steps, branches, drawn = 4, 2, 5
-    gradients, last = 6 + 6 + 5 + 3, 3
+    gradients, last = 6 + 6 + 5 + 3 + 3, 3
     spent = (6 + gradients + last + drawn) * steps + gradients * 2
     assert found.receipt.network_evaluations == spent * branches
 

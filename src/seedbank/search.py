@@ -17,7 +17,6 @@ checkpoint. Its folder holds::
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -210,8 +209,15 @@ def _select(bank: Bank, inputs: Inputs, tell: Report) -> Selection:
         observe=keeper,
         resume=keeper.resume(),
     )
-    bank.store.put(f"{inputs.folder}/timing.json", json.dumps(keeper.timing(), indent=2).encode())
+    timing = _timing(selection, resumed=keeper.resumed)
+    bank.store.put(f"{inputs.folder}/timing.json", json.dumps(timing, indent=2).encode())
     return selection
+
+
+def _timing(selection: Selection, *, resumed: bool) -> dict[str, Any]:
+    """Seconds of this process, by stage."""
+    seconds = {stage: round(value, 3) for stage, value in selection.seconds.items()}
+    return {"seconds": seconds, "total": round(sum(selection.seconds.values()), 3), "resumed": resumed}
 
 
 @dataclass(frozen=True)
@@ -243,20 +249,15 @@ class _Calibrations(MutableMapping[str, str]):
 
 @dataclass
 class _Keeper:
-    """Watches a selection: keeps checkpoints and turning pictures, measures time, passes progress on."""
+    """Watches a selection: keeps checkpoints and turning pictures, passes progress on."""
 
     bank: Bank
     folder: str
     tell: Report
-    seconds: dict[str, float] = field(default_factory=dict)
     resumed: bool = False
-    _last: float = field(default_factory=time.perf_counter)
 
     def __call__(self, event: Event) -> None:
         """Take note of one event."""
-        now = time.perf_counter()
-        self.seconds[event.stage] = self.seconds.get(event.stage, 0.0) + now - self._last
-        self._last = now
         self.tell(event.stage, event.done, event.total)
         last = event.done == event.total
         if last or event.done % PICTURE_EVERY == 0:
@@ -274,11 +275,6 @@ class _Keeper:
             return None
         self.resumed = True
         return found
-
-    def timing(self) -> dict[str, Any]:
-        """Seconds of this process, by stage."""
-        rounded = {stage: round(value, 3) for stage, value in self.seconds.items()}
-        return {"seconds": rounded, "total": round(sum(self.seconds.values()), 3), "resumed": self.resumed}
 
     def _keep_pictures(self, event: Event) -> None:
         for seed, pixels in (event.images or {}).items():

@@ -5,11 +5,12 @@ and the model, so it is found out: of the cosines in :attr:`Plan.cosines` the sm
 accepts :attr:`Plan.wanted` of the neighbours; and further out where those turn out too alike. Accepted seeds are also mixed. What is
 accepted must differ from everything accepted before.
 
-All of it is a pure function of its arguments: to resume is to call it again.
+All of it but the seconds is a pure function of its arguments: to resume is to call it again.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, Protocol
@@ -148,6 +149,7 @@ class _Run:
         default_factory=lambda: {"neighbour": Tried(), "mix": Tried(), "polished": Tried()}
     )
     probed: dict[float, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         self.apart = natural_distance(self.guard) if self.plan.apart is None else self.plan.apart
@@ -334,6 +336,7 @@ class _Run:
             distances=(float(pairs.min()), float(pairs.mean()), float(pairs.max())) if count > 1 else (0.0, 0.0, 0.0),
             network_evaluations=self.cost,
             plain_samples_each=each,
+            seconds=time.perf_counter() - self.began,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -75,6 +75,8 @@ class Expansion:
     network_evaluations: int
     plain_samples_each: float
     """Cost of one accepted image in plain samples; infinite where none is."""
+    seconds: float = field(default=0.0, compare=False)
+    """What it took: the only thing that differs between two calls with the same arguments."""
 
     @property
     def rate(self) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -59,6 +59,8 @@ class Selection:
     finds: tuple[Find, ...]
     """One for each start; none where the concept is out of reach."""
     receipt: Receipt
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """What this call took, by stage: the only thing that differs between two calls with the same arguments."""
 
     @property
     def accepted(self) -> tuple[Find, ...]:

@@ -13,6 +13,9 @@ from seedbank.selection.recipes import Recipe
 
 NEAR_ENOUGH = "as near the references as they are to each other, and the guard agrees"
 
+HEATS = {1: 0.5, 2: 0.0}
+"""After how many fifths of the iterations which share of the spare starts is still in the race."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -83,13 +86,14 @@ def leaders(traces: Sequence[Sequence[Reading]], recipe: Recipe, limits: Limits,
 def outrun(
     traces: Sequence[Sequence[Reading]], stopped: Sequence[str], recipe: Recipe, limits: Limits, wanted: int
 ) -> list[str]:
-    """Why each start is finished, where there are more than ``wanted``: the others drop out once enough are near enough, half of the
-    spare ones when a fifth of the iterations are spent, and all but the leaders when two fifths are."""
+    """Why each start is finished, where there are more than ``wanted``: the others drop out once enough are near enough, and spare ones
+    at the :data:`HEATS`."""
     if len(traces) <= wanted:
         return list(stopped)
     if sum(reason == NEAR_ENOUGH for reason in stopped) >= wanted:
         return [reason or "enough others are near enough" for reason in stopped]
-    going_on = {recipe.iterations // 5: ceil((len(traces) + wanted) / 2), 2 * recipe.iterations // 5: wanted}
+    spare = len(traces) - wanted
+    going_on = {fifths * recipe.iterations // 5: wanted + ceil(share * spare) for fifths, share in HEATS.items()}
     done = max(len(trace) for trace in traces) - 1
     if done not in going_on:
         return list(stopped)

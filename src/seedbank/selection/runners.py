@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -37,11 +38,13 @@ class Climbed:
         best: the best seeds, best first, each with its lineage.
         scores: of ``best``.
         trace: every batch; its scores are what :func:`seedbank.selection.engines.base.replay` takes.
+        seconds: what this call took; all else is the same whenever the arguments are.
     """
 
     best: tuple[Seed, ...]
     scores: tuple[float, ...]
     trace: tuple[Told, ...]
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def network_evaluations(self) -> int:
@@ -72,6 +75,7 @@ def climb_without_gradients(
         observe: told the trace after each batch.
         affords: asked before each batch with its cost in network evaluations; a clock can say no.
     """
+    began = time.perf_counter()
     best: list[tuple[float, int, Seed]] = []
     trace: tuple[Told, ...] = ()
     spent, seen, known = 0, 0, list(resume)
@@ -88,7 +92,12 @@ def climb_without_gradients(
         seen += len(asked)
         trace = (*trace, Told(tuple(scores.tolist()), spent))
         observe(trace)
-    return Climbed(tuple(seed for _, _, seed in best), tuple(value for value, _, _ in best), trace)
+    return Climbed(
+        best=tuple(seed for _, _, seed in best),
+        scores=tuple(value for value, _, _ in best),
+        trace=trace,
+        seconds=time.perf_counter() - began,
+    )
 
 
 @torch.no_grad()

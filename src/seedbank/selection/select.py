@@ -5,7 +5,7 @@
     select(pipeline, "a photo of a wingnut", photos, encoder=encoder, guard=guard)
 
 A library function: no storage, no tracking, no scheduler of jobs. The same arguments give the same result, bit by bit, on one machine,
-whether or not it was interrupted and resumed on the way.
+whether or not it was interrupted and resumed on the way; only ``Selection.seconds`` differs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor
 from seedbank.seeds import Lineage, Seed
 from seedbank.selection import sphere
 from seedbank.selection.calibrate import calibrated, calibration_key
+from seedbank.selection.clock import Clock
 from seedbank.selection.diagnose import Diagnosis, diagnose
 from seedbank.selection.draws import Candidates, to_numpy
 from seedbank.selection.explore import Explored, choose_starts, exploration_cost, explore, previewer
@@ -91,6 +92,7 @@ def select(
     Raises:
         UsageError: no references, or a pipeline that is not supported.
     """
+    clock = Clock(observe)
     search = Search(
         sampler=make_sampler(pipeline, prompt, sampler),
         references=references,
@@ -100,12 +102,11 @@ def select(
         seed=seed,
         archive=tuple(archive),
         calibrations={} if calibrations is None else calibrations,
-        observe=observe,
+        observe=clock,
     )
     found = search.explore(resume)
-    if found.diagnosis.verdict == "no":
-        return search.result(found, None, plain=plain)
-    return search.result(found, search.optimise(found, starts, resume), plain=plain)
+    walked = None if found.diagnosis.verdict == "no" else search.optimise(found, starts, resume)
+    return replace(search.result(found, walked, plain=plain), seconds=clock.seconds)
 
 
 @dataclass(frozen=True)

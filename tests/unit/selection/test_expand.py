@@ -95,6 +95,7 @@ def test_every_drawing_is_counted(expansion: Expansion, sampler: Sampler) -> Non
     assert expansion.network_evaluations % sampler.cost(1) == 0
     assert COUNT <= alone <= COUNT + alike
     assert expansion.plain_samples_each == pytest.approx((drawn + alone) / COUNT)
+    assert expansion.seconds > 0
 
 
 def test_the_report_is_about_what_was_kept(expansion: Expansion, judge: Guard) -> None:

@@ -45,6 +45,7 @@ def test_it_stays_within_its_budget_and_counts_it(name: str, sampler: Sampler) -
     found = run(name, sampler)
     drawn = sum(len(told.scores) for told in found.trace)
     assert found.network_evaluations == sampler.cost(drawn) <= 30 * 8
+    assert found.seconds > 0
     assert sampler.cost(1) == 8
 
 

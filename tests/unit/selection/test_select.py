@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -122,6 +123,15 @@ def test_the_receipt_counts_every_evaluation(found: Selection) -> None:
     explored, drawn = 6 * steps * branches, 5 * steps * branches
     each = sum((len(find.trace) - 1) * (steps + 2) + steps for find in found.finds) * branches
     assert found.receipt.network_evaluations == explored + each + drawn
+
+
+def test_the_seconds_of_each_stage_are_told(run: Run) -> None:
+    began = time.perf_counter()
+    seconds = run().seconds
+    elapsed = time.perf_counter() - began
+    assert set(seconds) == {"explore", "optimise", "draw"}
+    assert min(seconds.values()) > 0
+    assert sum(seconds.values()) <= elapsed
 
 
 class Content:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,14 @@ def from_json(text: str) -> tuple[list[Row], dict[str, Any]]:
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """Two tables: the methods over all concepts, and each method's success by concept, with the number of its training images."""
-    return "\n".join([*_overview(rows), "", *_by_concept(rows)]) + "\n"
+    """Three tables: the methods over all concepts; by concept, with the number of its training images, each method's success; and how
+    many of the pictures that are accepted are right."""
+    tables = (
+        _overview(rows),
+        _by_concept(rows, "right", _right),
+        _by_concept(rows, "right of accepted", _right_of_accepted),
+    )
+    return "\n\n".join("\n".join(table) for table in tables) + "\n"
 
 
 def plot_success(rows: Sequence[Row], path: Path, methods: Sequence[str] = (), *, budget: str = "") -> None:
@@ -142,13 +148,12 @@ def _summary(method: str, budget: str, rows: Sequence[Row]) -> Summary:
     accepted = sum(sum(row.accepted) for row in rows)
     evaluations, seconds = sum(row.network_evaluations for row in rows), sum(row.seconds for row in rows)
     peaks = [row.peak_mib for row in rows if row.peak_mib is not None]
-    kept = np.concatenate([np.array(row.right, bool)[np.array(row.accepted, bool)] for row in rows])
     return Summary(
         method=method,
         budget=budget,
         concepts=len({row.concept for row in rows}),
         success=_success(rows),
-        accepted=success(kept),
+        accepted=success(_accepted(rows)),
         acceptance=accepted / sum(len(row.right) for row in rows),
         vendi=float(np.mean([row.vendi for row in rows])),
         copy_rate=float(np.mean([row.copy_rate for row in rows])),
@@ -189,15 +194,24 @@ def _cells(found: Summary) -> list[str]:
     ]
 
 
-def _by_concept(rows: Sequence[Row]) -> list[str]:
+def _by_concept(rows: Sequence[Row], what: str, cell: Callable[[Sequence[Row]], str]) -> list[str]:
     counts = dict(sorted({row.concept: row.training_images for row in rows}.items(), key=lambda item: -item[1]))
     ways = list(dict.fromkeys((row.method, row.budget) for row in rows))
-    head = _line(["right", "budget", *(f"{concept} ({count:,})" for concept, count in counts.items())])
+    head = _line([what, "budget", *(f"{concept} ({count:,})" for concept, count in counts.items())])
     lines = [head, _line(["---"] * (2 + len(counts)))]
     for method, budget in ways:
         groups = [[row for row in rows if (row.method, row.budget, row.concept) == (method, budget, c)] for c in counts]
-        lines.append(_line([f"`{method}`", budget, *(_rate(_success(group)) if group else "" for group in groups)]))
+        lines.append(_line([f"`{method}`", budget, *(cell(group) if group else "" for group in groups)]))
     return lines
+
+
+def _right(rows: Sequence[Row]) -> str:
+    return _rate(_success(rows))
+
+
+def _right_of_accepted(rows: Sequence[Row]) -> str:
+    kept = _accepted(rows)
+    return f"{int(kept.sum())} of {len(kept)}"
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -210,6 +224,11 @@ def _rate(found: Success) -> str:
 
 def _success(rows: Any) -> Success:
     return success(np.concatenate([np.array(row.right, bool) for row in rows]))
+
+
+def _accepted(rows: Sequence[Row]) -> Bools:
+    """Whether each accepted picture is right."""
+    return np.concatenate([np.array(row.right, bool)[np.array(row.accepted, bool)] for row in rows])
 
 
 def _place(row: Row) -> tuple[str, int]:

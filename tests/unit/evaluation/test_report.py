@@ -67,6 +67,12 @@ def test_the_table_has_every_method_and_concept() -> None:
     assert all(line.count("|") == lines[0].count("|") for line in lines)
 
 
+def test_the_last_table_counts_what_is_right_of_what_is_accepted() -> None:
+    head, _, *lines = to_markdown(ROWS).split("\n\n")[2].strip().splitlines()
+    assert head == "| right of accepted | budget | washer (1,000) | hook (10) |"
+    assert [line.removesuffix(" |").rsplit(" | ", 1)[1] for line in lines] == ["1 of 2", "3 of 3", "0 of 0"]
+
+
 def test_the_document_is_json_without_infinities() -> None:
     document = json.loads(to_json(ROWS, machine="here"), parse_constant=lambda name: pytest.fail(name))
     assert document["about"] == {"machine": "here"}

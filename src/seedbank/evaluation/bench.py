@@ -1,7 +1,7 @@
 """The benchmark of seed selection: methods by rare kinds of the shipped model, at equal network evaluations and at equal seconds.
 
 ``balanced`` runs first, as it likes; what it spent on a concept is what the others are given there, once in network evaluations and once
-in seconds. Plain seeds and SeedSelect as released spend what they spend.
+in seconds. Plain seeds and all presets, SeedSelect as released among them, spend what they spend.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 PACE = "balanced"
 """The method whose cost is the others' budget."""
-UNLIMITED = ("plain", PACE, "seedselect_v1")
 EVALUATIONS, SECONDS = "equal evaluations", "equal seconds"
 Observe = Callable[[Row], None]
 
@@ -55,6 +54,8 @@ def bench_selection(
     Raises:
         UsageError: an unknown method.
     """
+    from seedbank.selection.recipes import PRESETS
+
     by_name = methods()
     unknown = [name for name in names if name not in by_name]
     if unknown:
@@ -78,7 +79,7 @@ def bench_selection(
         rows += pace
         for name in names:
             if name != PACE:
-                rows += run(name, [Budget()] if name in UNLIMITED else _equal(pace, budgets))
+                rows += run(name, [Budget()] if name in ("plain", *PRESETS) else _equal(pace, budgets))
     return rows
 
 

@@ -108,11 +108,15 @@ class Problem:
         return replace(self, pipeline=pipeline, prompt=prompt)
 
 
+NO_LIMIT = "unlimited"
+"""Label of a budget that has no limit."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a method may spend on all starts together, the final drawing included. None is without limit."""
 
-    label: str = "unlimited"
+    label: str = NO_LIMIT
     network_evaluations: int | None = None
     seconds: float | None = None
 

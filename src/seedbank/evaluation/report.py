@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbank.evaluation.auditor import RESAMPLES, Success, success
-from seedbank.evaluation.harness import Row
+from seedbank.evaluation.harness import NO_LIMIT, Row
 
 Bools = npt.NDArray[np.bool_]
 
@@ -121,7 +121,9 @@ def plot_success(rows: Sequence[Row], path: Path, methods: Sequence[str] = (), *
         reach = np.array([[rate.rate - rate.low for rate in rates], [rate.high - rate.rate for rate in rates]])
         places = [count * 1.04 ** (number - (len(chosen) - 1) / 2) for count in points]  # side by side, not on top
         heights = [rate.rate for rate in rates]
-        axes.errorbar(places, heights, np.clip(reach, 0, None), marker="o", capsize=3, label=method, **_look(number))
+        name = method if group[0].budget == NO_LIMIT else f"{method}, {group[0].budget}"
+        look = {"color": _colour(method, number), "linewidth": 1.6, "markersize": 5}
+        axes.errorbar(places, heights, np.clip(reach, 0, None), marker="o", capsize=3, label=name, **look)
     axes.set(xscale="log", ylim=(-0.03, 1.03), xlabel="training images of the concept", ylabel="right by the auditor")
     axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _position: "")
@@ -137,9 +139,8 @@ def plot_hacking(rows: Sequence[Row], path: Path, methods: Sequence[str] = (), *
     for number, (method, group) in enumerate(_chosen(rows, methods, budget).items()):
         losses = np.concatenate([row.objective for row in group])
         trust = np.concatenate([row.confidence for row in group])
-        look = _look(number)
         label = f"{method} (rank correlation {_rank_correlation(losses, trust):+.2f})"
-        axes.scatter(losses, trust, 14, color=look["color"], alpha=0.55, linewidths=0, label=label)
+        axes.scatter(losses, trust, 14, color=_colour(method, number), alpha=0.55, linewidths=0, label=label)
     axes.set(ylim=(-0.03, 1.03), xlabel="objective (lower is nearer the references)", ylabel="the auditor's confidence")
     _save(figure, axes, path)
 
@@ -242,7 +243,7 @@ def _chosen(rows: Sequence[Row], methods: Sequence[str], budget: str) -> dict[st
         first.setdefault(row.method, row.budget)
     names = list(methods) or list(first)
     chosen = {
-        name: [row for row in rows if row.method == name and row.budget in (budget or first.get(name), "unlimited")]
+        name: [row for row in rows if row.method == name and row.budget in (budget or first.get(name), NO_LIMIT)]
         for name in names
     }
     return {name: group for name, group in chosen.items() if group}
@@ -270,11 +271,13 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-_COLOURS = ("#8a94a6", "#d08a2e", "#2563a8", "#2f855a", "#b0413e", "#7a5aa8", "#3a3f47", "#c2678f", "#5b9aa0")
+_COLOURS = {"plain": "#8a94a6", "best_of_n": "#d08a2e", "balanced": "#2563a8", "seedselect_v1": "#b0413e"}
+"""The same in every picture, for the methods that most pictures show."""
+_MORE_COLOURS = ("#2f855a", "#7a5aa8", "#3a3f47", "#c2678f", "#5b9aa0")
 
 
-def _look(number: int) -> dict[str, Any]:
-    return {"color": _COLOURS[number % len(_COLOURS)], "linewidth": 1.6, "markersize": 5}
+def _colour(method: str, number: int) -> str:
+    return _COLOURS.get(method, _MORE_COLOURS[number % len(_MORE_COLOURS)])
 
 
 def _figure() -> tuple[Any, Any]:

@@ -68,11 +68,15 @@ def test_every_preset_and_every_baseline_has_a_name() -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_others_are_given_what_balanced_spent(problem: Problem, auditor: Any, tmp_path: Path) -> None:
-    rows = bench_selection([problem], auditor, ["plain", "best_of_n", "balanced"], starts=2, repeats=1)
+def test_baselines_are_given_what_balanced_spent_and_presets_spend_their_own(
+    problem: Problem, auditor: Any, tmp_path: Path
+) -> None:
+    names = ["plain", "best_of_n", "balanced", "fast"]
+    rows = bench_selection([problem], auditor, names, starts=2, repeats=1)
     by_budget = {(row.method, row.budget): row for row in rows}
     assert list(by_budget) == [
-        ("balanced", "unlimited"), ("plain", "unlimited"), ("best_of_n", EVALUATIONS), ("best_of_n", SECONDS)
+        ("balanced", "unlimited"), ("plain", "unlimited"), ("best_of_n", EVALUATIONS), ("best_of_n", SECONDS),
+        ("fast", "unlimited"),
     ]  # fmt: skip
     pace, other = by_budget["balanced", "unlimited"], by_budget["best_of_n", EVALUATIONS]
     assert 0.6 * pace.network_evaluations < other.network_evaluations <= pace.network_evaluations

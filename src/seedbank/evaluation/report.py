@@ -1,4 +1,4 @@
-"""What a benchmark's rows say: a table, paired differences, and two pictures."""
+"""What a benchmark's rows say: tables, paired differences, and two pictures."""
 
 from __future__ import annotations
 

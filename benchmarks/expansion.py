@@ -49,7 +49,7 @@ class Row:
     each: float
     """Plain samples of cost for one accepted image, probes and rejected tries included."""
     rate: float
-    """Share of all seeds tried that the guard accepts."""
+    """Share of all seeds tried that are accepted."""
     cosine: float
     vendi: float
     least: float
@@ -73,7 +73,7 @@ def measure(kind: str, count: int, auditor: Auditor) -> tuple[list[Row], Expansi
         raise SystemExit(f"nothing of {kind} was accepted; there is nothing to expand")
     rows, expansions = [], []
     for seeds in ([finds[0].seed], [picture.seed for picture in finds]):
-        made = expand(problem.sampler, found.guard, seeds, count, root=kind)
+        made = expand(problem.sampler, found.guard, seeds, count, agreement=search.agreement, root=kind)
         expansions.append(made)
         rows.append(_row(kind, len(seeds), made, auditor))
     return rows, expansions[0]

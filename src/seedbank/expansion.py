@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from seedbank.selection.expanded import Expansion, Offspring
     from seedbank.selection.guard import Guard
     from seedbank.selection.sampler import Sampler
+    from seedbank.selection.targets import Agreement
 
 PREFIX = 6
 """Hex digits of a seed's digest that are enough to name it."""
 
 
 class Expanded(Record):
-    """One accepted picture. Lower is nearer for ``apart``; higher is better for ``guard``."""
+    """One accepted picture. Lower is nearer for ``apart`` and better for ``semantic``; higher is better for ``guard``."""
 
     seed: str = Field(pattern=DIGEST)
     image: str = Field(pattern=DIGEST)
@@ -43,6 +44,8 @@ class Expanded(Record):
     """SHA-256 of ``HxWx3`` and the raw RGB bytes: what a replay compares."""
     guard: float
     copy_score: float
+    semantic: float | None = None
+    """Semantic loss under the objective's encoder; None where it was not asked."""
     apart: float
     """Distance to the nearest picture accepted before it, under the guard; 2 for the first."""
     cosine: float
@@ -75,19 +78,23 @@ class ExpansionRecord(Record):
     prompt: str
     model: ModelCard
     guard: ModelCard
+    encoder: ModelCard | None = None
+    """Of the semantic loss; None where it was not asked."""
     sampler: SamplerConfig
     code_version: str
     images: tuple[Expanded, ...]
     cosine: float
     """Between neighbours and the find, as it was found out."""
     probed: dict[str, float]
-    """Share the guard accepted, by cosine."""
+    """Share that was accepted, by cosine."""
     apart: float
     """Least distance between two pictures that was asked for."""
     bar: float
     """Nearness to the references under the guard that was asked for: at least the guard's threshold."""
+    semantic_limit: float | None = None
+    """Most semantic loss that was accepted; None for any."""
     acceptance: float
-    """Share of all seeds drawn that the guard accepted."""
+    """Share of all seeds drawn that were accepted."""
     tried: dict[str, Tally]
     vendi: float
     """Effective number of different pictures."""
@@ -133,9 +140,9 @@ def expand_seed(
     folder = expansion_folder(trial.concept, key)
     if not bank.store.exists(f"{folder}/expansion.json"):
         progress("load", 0, 1)
-        sampler, guard = _parts(bank, trial)
+        parts = _parts(bank, trial)
         progress("load", 1, 1)
-        _store(bank, trial, candidate, key, count, _expand(bank, trial, candidate, count, sampler, guard, progress))
+        _store(bank, trial, candidate, key, count, _expand(bank, trial, candidate, count, parts, progress))
     return load_expansion(bank, trial.concept, key)
 
 
@@ -203,17 +210,22 @@ def _key(trial: Trial, candidate: Candidate, count: int) -> str:
     )
 
 
-def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Guard]:
-    """The sampler and the guard of the trial, made exactly as the search made them."""
-    from seedbank.models import load_guard, load_pipeline
+def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Guard, Agreement | None]:
+    """What drew and what judged in the trial, made exactly as the search made them."""
+    from seedbank.models import load_encoder, load_guard, load_pipeline
     from seedbank.references.reference import ReferenceSet
     from seedbank.selection.explore import Explored
     from seedbank.selection.guard import make_guard
     from seedbank.selection.sampler import make_sampler
-    from seedbank.selection.targets import stack_images, through_codec
+    from seedbank.selection.targets import Agreement, make_targets, stack_images, through_codec
 
     model, embed = load_pipeline(trial.model.source), load_guard(trial.guard.source)
-    for name, card, wanted in (("model", model.card, trial.model), ("guard", embed.card, trial.guard)):
+    encoder = load_encoder(trial.encoder.source)
+    for name, card, wanted in (
+        ("model", model.card, trial.model),
+        ("guard", embed.card, trial.guard),
+        ("encoder", encoder.card, trial.encoder),
+    ):
         if card.content != wanted.content:
             raise VerificationError(
                 f"expected the {name} {wanted.name} {wanted.content[:12]} of trial {trial.key[:12]}, got {card.content[:12]}; "
@@ -225,11 +237,15 @@ def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Guard]:
     photos = photos.to(sampler.family.device)
     slack, turns = float(trial.recipe.get("guard_slack", 3.0)), int(trial.recipe.get("guard_turns", 1))
     guard = make_guard(photos, embed, seen=through_codec(photos, sampler.family), slack=slack, turns=turns)
+    agreement = None
+    if trial.recipe.get("objective") != "paper":  # whose losses have no limit
+        codec = bool(trial.recipe.get("match_codec", True))
+        agreement = Agreement(make_targets(photos, encoder, sampler.family, match_codec=codec), encoder)
     try:
         pool = Explored.from_safetensors(bank.store.get(f"{trial.folder}/pool.safetensors"))
     except KeyError:  # a trial from before pools were kept: its guard knew nothing of what plain seeds draw
-        return sampler, guard
-    return sampler, guard.against(pool.looks.to(sampler.family.device))
+        return sampler, guard, agreement
+    return sampler, guard.against(pool.looks.to(sampler.family.device)), agreement
 
 
 def _expand(
@@ -237,15 +253,20 @@ def _expand(
     trial: Trial,
     candidate: Candidate,
     count: int,
-    sampler: Sampler,
-    guard: Guard,
+    parts: tuple[Sampler, Guard, Agreement | None],
     progress: Callable[[str, int, int], None],
 ) -> Expansion:
     from seedbank.selection.expand import expand
 
-    find = _seed(bank, trial, candidate.seed)
+    (sampler, guard, agreement), find = parts, _seed(bank, trial, candidate.seed)
     return expand(
-        sampler, guard, [find], count, root=candidate.seed, observe=lambda done, total: progress("expand", done, total)
+        sampler,
+        guard,
+        [find],
+        count,
+        agreement=agreement,
+        root=candidate.seed,
+        observe=lambda done, total: progress("expand", done, total),
     )
 
 
@@ -273,6 +294,7 @@ def _store(bank: Bank, trial: Trial, candidate: Candidate, key: str, count: int,
         prompt=trial.prompt,
         model=trial.model,
         guard=trial.guard,
+        encoder=trial.encoder if expansion.semantic_limit is not None else None,
         sampler=trial.sampler,
         code_version=code_version(),
         images=images,
@@ -280,6 +302,7 @@ def _store(bank: Bank, trial: Trial, candidate: Candidate, key: str, count: int,
         probed={f"{cosine:g}": share for cosine, share in expansion.probed.items()},
         apart=expansion.apart,
         bar=expansion.bar,
+        semantic_limit=expansion.semantic_limit,
         acceptance=expansion.rate,
         tried={
             kind: Tally(drawn=tried.drawn, accepted=tried.accepted, alike=tried.alike, undone=tried.undone)
@@ -316,6 +339,7 @@ def _keep(bank: Bank, folder: str, child: Offspring) -> Expanded:
         pixels=pixel_digest(child.pixels),
         guard=child.guard,
         copy_score=child.copy,
+        semantic=child.semantic,
         apart=child.apart,
         cosine=child.cosine,
         norm_z=child.norm_z,

@@ -16,7 +16,7 @@ from PIL import Image
 
 from seedbank.errors import RefusedError, UsageError, VerificationError
 from seedbank.expansion import ExpansionRecord, expand_seed, find_candidate, load_expansion
-from seedbank.models import load_guard, load_pipeline
+from seedbank.models import load_encoder, load_guard, load_pipeline
 from seedbank.models.parts.world import generator, render
 from seedbank.pictures import pixel_digest
 from seedbank.records import sha256
@@ -36,7 +36,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A trial whose record names the shipped model and guard, and whose photos show washers."""
     bank = make_bank(tmp_path_factory.mktemp("bank"))
     model = load_pipeline("parts")
-    fields = {"model": model.card, "guard": load_guard().card, "sampler": model.sampler, "prompt": PROMPT}
+    fields = {"model": model.card, "guard": load_guard().card, "encoder": load_encoder().card}
+    fields |= {"sampler": model.sampler, "prompt": PROMPT}
     return make_trial(bank, shape=(4, 16, 16), photo=_washer, **fields)
 
 
@@ -61,6 +62,9 @@ def test_every_image_is_stored_true_and_comes_from_the_find(made: Made, expanded
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
         assert set(seed.lineage.parents) <= known
         assert image.guard >= expanded.bar - 1e-6
+        assert image.semantic is not None
+        assert expanded.semantic_limit is not None
+        assert image.semantic <= expanded.semantic_limit + 1e-6
         known.add(seed.digest)
 
 
@@ -110,6 +114,14 @@ def test_another_model_than_the_trials_is_refused(tmp_path: Path) -> None:
     model = load_pipeline("parts")
     other = make_trial(make_bank(tmp_path), shape=(4, 16, 16), guard=load_guard().card, sampler=model.sampler)
     with pytest.raises(VerificationError, match=r"expected the model parts .* search again with the new one"):
+        expand_seed(other.bank, other.trial.candidates[0].seed, 2)
+
+
+def test_another_encoder_than_the_trials_is_refused(tmp_path: Path) -> None:
+    model = load_pipeline("parts")
+    fields = {"model": model.card, "guard": load_guard().card, "sampler": model.sampler}
+    other = make_trial(make_bank(tmp_path), shape=(4, 16, 16), **fields)
+    with pytest.raises(VerificationError, match=r"expected the encoder .* search again with the new one"):
         expand_seed(other.bank, other.trial.candidates[0].seed, 2)
 
 

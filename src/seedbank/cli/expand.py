@@ -21,7 +21,7 @@ def expand(
 ) -> None:
     """Make many accepted, pairwise distinct images from the SEED of one accepted candidate.
 
-    Seeds around it, as far away as the guard allows, and mixes of those. Asked again, it shows what it found.
+    Seeds around it, as far away as they are still accepted as the trial accepted, and mixes of those. Asked again, it shows what it found.
 
     Example: seedbank expand 3f9a1c04be77 -n 50
     """
@@ -49,9 +49,7 @@ def _print(record: ExpansionRecord, store: str) -> None:
     ]
     out = console()
     title = f"{record.concept}: {len(record.images)} images from seed {record.find[:12]}"
-    out.print(
-        table(title, ("kind of seed", "drawn", "accepted by the guard", "too alike", "not when drawn alone"), rows)
-    )
+    out.print(table(title, ("kind of seed", "drawn", "accepted", "too alike", "not when drawn alone"), rows))
     least, mean, _ = record.distances
     out.print(
         f"neighbours at cosine {record.cosine:g}; {record.acceptance:.0%} of seeds accepted; worth {record.vendi:.1f} different images "

@@ -1,9 +1,11 @@
 """Many images from one find: seeds around it, as far from it and from each other as the guard lets them be.
 
 A seed that draws a rare concept right was expensive; seeds near it are nearly free and mostly right too. How near depends on the concept
-and the model, so it is found out: of the cosines in :attr:`Plan.cosines` the smallest (the most variation) at which the guard still
-accepts :attr:`Plan.wanted` of the neighbours; and further out where those turn out too alike. Accepted seeds are also mixed. What is
-accepted must differ from everything accepted before.
+and the model, so it is found out: of the cosines in :attr:`Plan.cosines` the smallest (the most variation) at which
+:attr:`Plan.wanted` of the neighbours are still accepted; and further out where those turn out too alike. Accepted seeds are also mixed.
+
+It accepts as a trial does: guard, copy guard and, under the objective's encoder, the semantic limit. And what is accepted must differ
+from everything accepted before.
 
 All of it but the seconds is a pure function of its arguments: to resume is to call it again.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from math import inf, isfinite
 from typing import Literal, Protocol
 
 import numpy as np
@@ -30,11 +33,12 @@ from seedbank.selection.expanded import Expansion, Kind, Offspring, Tried
 from seedbank.selection.guard import Guard
 from seedbank.selection.mixes import neighbours, repelled
 from seedbank.selection.sampler import Sampler, from_pixels, to_pixels
+from seedbank.selection.targets import Agreement
 from seedbank.vendi import effective_number
 
 Proposal = tuple[Tensor, Lineage]
 """Noise ``[C, h, w]`` on the CPU, and where it came from."""
-Fault = Literal["", "guard", "copy", "alike"]
+Fault = Literal["", "unlike", "copy"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Plan:
 
     Attributes:
         cosines: of neighbours to the find, from the nearest to the furthest.
-        wanted: share of neighbours that the guard must accept at a cosine.
+        wanted: share of neighbours that must be accepted at a cosine.
         probe: neighbours drawn to learn that share; those accepted are kept.
         batch: seeds drawn at once. What is accepted is drawn again alone, as it will be replayed, and judged again.
         mixed: seeds in one mix; below 2 nothing is mixed.
@@ -72,7 +76,7 @@ class Plan:
 
 
 class Polish(Protocol):
-    """A few steps that may turn a rejected seed into an accepted one."""
+    """A few steps that may turn a seed that is too unlike the references into an accepted one."""
 
     def __call__(self, noise: Tensor, number: int) -> tuple[Tensor, int]:
         """Better seeds ``[B, C, h, w]`` than ``noise``, and the network evaluations that took; ``number`` counts the calls."""
@@ -84,6 +88,7 @@ def expand(
     finds: Sequence[Seed],
     count: int,
     *,
+    agreement: Agreement | None = None,
     root: str = "0",
     plan: Plan | None = None,
     polish: Polish | None = None,
@@ -96,9 +101,10 @@ def expand(
         guard: accepts or rejects, and measures distance.
         finds: seeds that draw the concept right.
         count: how many pictures are wanted; fewer come back where the budget ends first.
+        agreement: the semantic limit, as ``Search.agreement`` has it; None to accept by the guard alone, which a look-alike may pass.
         root: what all random draws derive from.
         plan: how far to go, how many at once.
-        polish: tried on what the guard rejects; None for not at all.
+        polish: tried on what is too unlike the references; None for not at all.
         observe: told how many are accepted, of how many.
 
     Raises:
@@ -113,7 +119,7 @@ def expand(
             raise UsageError(
                 f"expected seeds of shape {sampler.noise_shape}, got {find.latents.shape}; expand with the model they were found with"
             )
-    return _Run(sampler, guard, tuple(finds), count, root, plan or Plan(), polish, observe).all()
+    return _Run(sampler, guard, agreement, tuple(finds), count, root, plan or Plan(), polish, observe).all()
 
 
 def natural_distance(guard: Guard, least: float = 0.01) -> float:
@@ -134,6 +140,7 @@ class _Run:
 
     sampler: Sampler
     guard: Guard
+    agreement: Agreement | None
     finds: tuple[Seed, ...]
     count: int
     root: str
@@ -154,6 +161,7 @@ class _Run:
     def __post_init__(self) -> None:
         self.apart = natural_distance(self.guard) if self.plan.apart is None else self.plan.apart
         self.bar = self.guard.threshold
+        self.limit = self.agreement.limit if self.agreement else inf
 
     def all(self) -> Expansion:
         self.bar = self._bar()
@@ -170,7 +178,7 @@ class _Run:
         return self._result(cosine)
 
     def _balanced(self, place: int, before: Tried, after: Tried) -> int:
-        """One step further out where most of a batch was too alike, one step nearer where the guard rejected most of it."""
+        """One step further out where most of a batch was too alike, one step nearer where most of it was rejected."""
         drawn = after.drawn - before.drawn
         rejected, alike = drawn - (after.accepted - before.accepted), after.alike - before.alike
         if alike > max(rejected, drawn / 4):
@@ -189,7 +197,7 @@ class _Run:
         return self.guard.threshold + self.plan.strict * max(room, 0.0)
 
     def _furthest(self) -> float:
-        """The smallest cosine at which the guard accepts enough, by bisection; what the probes find is kept."""
+        """The smallest cosine at which enough is accepted, by bisection; what the probes find is kept."""
         near, far = 0, len(self.plan.cosines)  # `near` is taken to hold, `far` to fail
         while far - near > 1 and len(self.kept) < self.count and self._affords(self.plan.probe):
             middle = (near + far) // 2
@@ -235,14 +243,14 @@ class _Run:
         return found
 
     def _try(self, kind: Kind, proposals: Sequence[Proposal], *, polish: bool = True) -> None:
-        """Draw, judge and keep; what the guard rejects gets a second chance after polishing, but not a third."""
+        """Draw, judge and keep; what is too unlike gets a second chance after polishing, but not a third."""
         faults, embeddings = self._judge(torch.stack([noise for noise, _ in proposals]))
         for (noise, lineage), fault, embedding in zip(proposals, faults, embeddings, strict=True):
             self._count(kind, drawn=1, accepted=int(not fault))
             if not fault and len(self.kept) < self.count:
                 self._keep(kind, noise, lineage, embedding)
         self.observe(len(self.kept), self.count)
-        rejected = [proposal for proposal, fault in zip(proposals, faults, strict=True) if fault == "guard"]
+        rejected = [proposal for proposal, fault in zip(proposals, faults, strict=True) if fault == "unlike"]
         if self.polish and polish and rejected and len(self.kept) < self.count:
             self._try("polished", self._polished(self.polish, rejected), polish=False)
 
@@ -261,11 +269,13 @@ class _Run:
         family = self.sampler.family
         images = family.decode(self.sampler.run(noise.to(family.device))).clamp(0, 1)
         nearness, copies = self.guard.similarity(images).tolist(), self.guard.copy_score(images).tolist()
-        return [self._fault(*pair) for pair in zip(nearness, copies, strict=True)], self.guard.embed(images)
+        losses = self.agreement.loss(images).tolist() if self.agreement else [None] * len(images)
+        faults = [self._fault(*found) for found in zip(nearness, copies, losses, strict=True)]
+        return faults, self.guard.embed(images)
 
-    def _fault(self, nearness: float, copy: float) -> Fault:
-        if nearness < self.bar:
-            return "guard"
+    def _fault(self, nearness: float, copy: float, semantic: float | None) -> Fault:
+        if nearness < self.bar or (semantic is not None and semantic > self.limit):
+            return "unlike"
         return "copy" if copy >= self.guard.copy_limit else ""
 
     def _keep(self, kind: Kind, noise: Tensor, lineage: Lineage, embedding: Tensor) -> None:
@@ -275,7 +285,7 @@ class _Run:
             return
         seed = Seed(to_numpy(noise), lineage)
         found, embedding = self._alone(seed)
-        if self._fault(found.guard, found.copy):
+        if self._fault(found.guard, found.copy, found.semantic):
             self._count(kind, undone=1)
         elif found.apart < self.apart:
             self._count(kind, alike=1)
@@ -299,6 +309,7 @@ class _Run:
             pixels=pixels,
             guard=float(self.guard.similarity(image)),
             copy=float(self.guard.copy_score(image)),
+            semantic=float(self.agreement.loss(image)) if self.agreement else None,
             apart=self._distance(embedding),
             cosine=float(sphere.cosine(noise.expand_as(origins), origins).max()),
             norm_z=float(sphere.norm_score(noise[None])),
@@ -324,13 +335,14 @@ class _Run:
         count = len(self.kept)
         similarity = _similarity(self.embeddings)
         pairs = 1 - similarity[~np.eye(count, dtype=bool)]
-        each = self.cost / self.sampler.cost(1) / count if count else float("inf")
+        each = self.cost / self.sampler.cost(1) / count if count else inf
         return Expansion(
             offspring=tuple(self.kept),
             cosine=cosine,
             probed=self.probed,
             apart=self.apart,
             bar=self.bar,
+            semantic_limit=self.limit if isfinite(self.limit) else None,
             tried=self.tried,
             vendi=effective_number(similarity) if count else 0.0,
             distances=(float(pairs.min()), float(pairs.mean()), float(pairs.max())) if count > 1 else (0.0, 0.0, 0.0),

@@ -23,6 +23,8 @@ class Offspring:
     guard: float
     copy: float
     """Highest correlation with a reference."""
+    semantic: float | None
+    """Semantic loss under the objective's encoder; None where it was not asked."""
     apart: float
     """Distance to the nearest picture accepted before it."""
     cosine: float
@@ -37,7 +39,7 @@ class Tried:
 
     drawn: int = 0
     accepted: int = 0
-    """By guard and copy guard, of those drawn in batches."""
+    """By guard, semantic limit and copy guard, of those drawn in batches."""
     alike: int = 0
     """Accepted, but too like an earlier one."""
     undone: int = 0
@@ -45,7 +47,7 @@ class Tried:
 
     @property
     def rate(self) -> float:
-        """Share that guard and copy guard accept; 0 of none."""
+        """Share that is accepted; 0 of none."""
         return self.accepted / self.drawn if self.drawn else 0.0
 
     @property
@@ -62,11 +64,13 @@ class Expansion:
     cosine: float
     """Of neighbours to their find: the smallest that was accepted often enough. Where those were too alike, it went further."""
     probed: dict[float, float]
-    """Share that guard and copy guard accepted, by cosine."""
+    """Share that was accepted, by cosine."""
     apart: float
     """Least distance that was asked for."""
     bar: float
     """Nearness to the references under the guard that was asked for."""
+    semantic_limit: float | None
+    """Most semantic loss that was accepted; None for any."""
     tried: dict[Kind, Tried]
     vendi: float
     """Effective number of different pictures under the guard's embedding; 0 of none."""
@@ -80,6 +84,6 @@ class Expansion:
 
     @property
     def rate(self) -> float:
-        """Share of all seeds drawn that guard and copy guard accept."""
+        """Share of all seeds drawn that were accepted."""
         drawn = sum(tried.drawn for tried in self.tried.values())
         return sum(tried.accepted for tried in self.tried.values()) / drawn if drawn else 0.0

@@ -39,6 +39,7 @@ from seedbank.selection.results import Event, Find, Observer, Picture, Selection
 from seedbank.selection.rules import Limits, kept_reading, leaders
 from seedbank.selection.sampler import Sampler, from_pixels, make_sampler, to_pixels
 from seedbank.selection.targets import (
+    Agreement,
     Encoder,
     Targets,
     failure_centroids,
@@ -208,6 +209,11 @@ class Search:
         recipe = self.recipe
         return make_guard(self.photos, self.embed, seen=seen, slack=recipe.guard_slack, turns=recipe.guard_turns)
 
+    @property
+    def agreement(self) -> Agreement | None:
+        """What a picture must pass beside the guard; None for the paper's losses, which have no such measure."""
+        return None if self.recipe.objective == "paper" else Agreement(self.targets, self.encoder)
+
     def explore(self, resume: Progress | None = None) -> Found:
         """The pool of candidates, and what follows from it. A pool that says *no* is not believed before the name has been asked about."""
         plan = self.recipe.explore
@@ -362,8 +368,8 @@ class Search:
 
     @cached_property
     def semantic_limit(self) -> float:
-        """The most semantic loss that is accepted: the objective must agree with the guard. The paper's losses have no such measure."""
-        return inf if self.recipe.objective == "paper" else self.targets.semantic_limit
+        """The most semantic loss that is accepted: the objective must agree with the guard."""
+        return self.agreement.limit if self.agreement else inf
 
     def _faults(self, guard: Guard, image: Tensor, start_guard: float, semantic: float) -> list[str]:
         look = guard.embed(image)

@@ -19,7 +19,7 @@ from seedbank.selection.mixes import neighbours, repelled
 from seedbank.selection.objective import Objective, Semantic
 from seedbank.selection.polish import GradientPolish, subset
 from seedbank.selection.sampler import Sampler, from_pixels, make_sampler
-from seedbank.selection.targets import Targets, make_targets
+from seedbank.selection.targets import Agreement, Targets, make_targets
 from seedbank.trials import SamplerConfig
 
 COUNT = 10
@@ -127,6 +127,34 @@ def test_where_the_guard_takes_nothing_it_stays_near_and_ends_with_its_budget(
     assert (found.offspring, found.cosine, found.rate, found.vendi) == ((), 0.98, 0.0, 0.0)
     assert found.plain_samples_each == float("inf")
     assert 8 * 6 - 8 < found.network_evaluations / sampler.cost(1) <= 8 * 6
+
+
+def test_what_the_objective_does_not_agree_to_is_not_kept(
+    sampler: Sampler, judge: Guard, find: Seed, encoder: Any, wanted: torch.Tensor
+) -> None:
+    """The guard would take anything; the limit is that of the references, which near neighbours keep to and far ones do not."""
+    agreement = Agreement(make_targets(wanted, encoder, sampler.family, match_codec=False), encoder)
+    lax = replace(judge, threshold=-1.0)
+    alone = expand(sampler, lax, [find], COUNT, root="r", plan=PLAN)
+    both = expand(sampler, lax, [find], COUNT, root="r", plan=PLAN, agreement=agreement)
+    assert (alone.semantic_limit, both.semantic_limit) == (None, agreement.limit)
+    losses = agreement.loss(from_pixels(np.stack([child.pixels for child in alone.offspring])))
+    assert float(losses.max()) > agreement.limit
+    assert {child.semantic for child in alone.offspring} == {None}
+    seen = agreement.loss(from_pixels(np.stack([child.pixels for child in both.offspring]))).tolist()
+    assert [child.semantic for child in both.offspring] == pytest.approx(seen, abs=1e-5)
+    assert max(seen) <= agreement.limit + 1e-5
+    assert both.rate < alone.rate == 1.0
+    assert both.cosine > alone.cosine
+
+
+def test_too_few_references_set_no_semantic_limit(
+    sampler: Sampler, judge: Guard, find: Seed, encoder: Any, wanted: torch.Tensor
+) -> None:
+    two = Agreement(make_targets(wanted[:2], encoder, sampler.family), encoder)
+    found = expand(sampler, replace(judge, threshold=-1.0), [find], 2, plan=PLAN, agreement=two)
+    assert found.semantic_limit is None
+    assert all(child.semantic is not None for child in found.offspring)
 
 
 def test_it_goes_further_where_neighbours_are_too_alike(sampler: Sampler, judge: Guard, find: Seed) -> None:

@@ -1,19 +1,19 @@
-"""The expansion stage: many images from one find, kept in the store.
+"""The expansion stage: many images from one find or several of one trial, kept in the store.
 
 An expansion's key is the digest of everything that decides its outcome, so asking again finds it. Its folder holds::
 
     expansions/<concept>/<key>/
       expansion.json                      the record, written last: when it is there, everything is
       images/<sha256>.png                 the accepted pictures
-      seeds/<digest>.safetensors          their seeds, and the one they come from
+      seeds/<digest>.safetensors          their seeds, and those they come from
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from seedbank.errors import RefusedError, UsageError, VerificationError
 from seedbank.pictures import pixel_digest, png
@@ -64,15 +64,15 @@ class Tally(Record):
 
 
 class ExpansionRecord(Record):
-    """Many images from one accepted candidate of a trial."""
+    """Many images from one accepted candidate of a trial, or from several."""
 
     key: str = Field(pattern=DIGEST)
-    """Digest of everything that went in: trial, seed, count, plan, code."""
+    """Digest of everything that went in: trial, seeds, count, plan, code."""
     concept: str
     trial: str = Field(pattern=DIGEST)
-    """Key of the trial that found the seed."""
-    find: str = Field(pattern=DIGEST)
-    """The seed that was expanded."""
+    """Key of the trial that found the seeds."""
+    finds: tuple[str, ...] = Field(min_length=1)
+    """The seeds that were expanded."""
     asked: int
     """How many images were wanted."""
     prompt: str
@@ -104,6 +104,14 @@ class ExpansionRecord(Record):
     plain_samples_each: float
     """What one accepted image cost, in plain samples; 0 where none was accepted."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_find(cls, data: Any) -> Any:
+        """Records of before several finds could be expanded name one."""
+        if isinstance(data, dict) and "find" in data:
+            return {name: value for name, value in data.items() if name != "find"} | {"finds": (data["find"],)}
+        return data
+
     @property
     def folder(self) -> str:
         """Key prefix of everything this expansion stored."""
@@ -115,34 +123,35 @@ def expansion_folder(concept: str, key: str) -> str:
     return f"expansions/{concept}/{key}"
 
 
-def expand_seed(
+def expand_seeds(
     bank: Bank,
-    digest: str,
+    digests: Sequence[str],
     count: int,
     *,
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> ExpansionRecord:
-    """``count`` accepted, pairwise distinct images from the seed with this ``digest`` (or a prefix), or the expansion that already did.
+    """``count`` accepted, pairwise distinct images from the seeds with these ``digests`` (or prefixes), or the expansion that already did.
 
     Args:
         bank: where everything is kept.
-        digest: of the seed of an accepted candidate of a finished trial.
+        digests: of the seeds of accepted candidates of one finished trial; in which order makes no difference.
         count: how many images are wanted; the record may hold fewer.
         progress: told the stage (``load``, ``expand``), images accepted, and images wanted.
 
     Raises:
-        UsageError: no such seed, or several.
-        RefusedError: the guard did not accept that candidate.
+        UsageError: none, no such seed, several with one prefix, or seeds of several trials.
+        RefusedError: a candidate that was not accepted.
         VerificationError: the models or photos are no longer those of the trial.
     """
-    trial, candidate = find_candidate(bank, digest)
-    key = _key(trial, candidate, count)
+    trial, seeds = _of_one_trial([find_candidate(bank, digest) for digest in digests])
+    key = _key(trial, seeds, count)
     folder = expansion_folder(trial.concept, key)
     if not bank.store.exists(f"{folder}/expansion.json"):
         progress("load", 0, 1)
         parts = _parts(bank, trial)
         progress("load", 1, 1)
-        _store(bank, trial, candidate, key, count, _expand(bank, trial, candidate, count, parts, progress))
+        finds = [_seed(bank, trial, digest) for digest in seeds]
+        _store(bank, trial, finds, key, count, _expand(finds, count, parts, progress))
     return load_expansion(bank, trial.concept, key)
 
 
@@ -193,15 +202,27 @@ def find_candidate(bank: Bank, digest: str) -> tuple[Trial, Candidate]:
     return trial, candidate
 
 
-def _key(trial: Trial, candidate: Candidate, count: int) -> str:
+def _of_one_trial(found: Sequence[tuple[Trial, Candidate]]) -> tuple[Trial, tuple[str, ...]]:
+    """The trial, and each seed once, sorted."""
+    trials = {trial.key: trial for trial, _ in found}
+    if not trials:
+        raise UsageError("expected at least one seed to expand, got none; `seedbank optimise` lists them")
+    if len(trials) > 1:
+        raise UsageError(
+            f"expected seeds of one trial, got seeds of {', '.join(key[:12] for key in trials)}; expand each trial's by themselves"
+        )
+    return next(iter(trials.values())), tuple(sorted({candidate.seed for _, candidate in found}))
+
+
+def _key(trial: Trial, seeds: Sequence[str], count: int) -> str:
     from seedbank.selection.expand import Plan
 
     return sha256(
         canonical_json(
             {
-                "expansion": 1,
+                "expansion": 2,
                 "trial": trial.digest,
-                "seed": candidate.seed,
+                "seeds": list(seeds),
                 "count": count,
                 "plan": Plan().digest,
                 "code": code_version(),
@@ -249,23 +270,21 @@ def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Guard, Agreement | None]:
 
 
 def _expand(
-    bank: Bank,
-    trial: Trial,
-    candidate: Candidate,
+    finds: Sequence[Seed],
     count: int,
     parts: tuple[Sampler, Guard, Agreement | None],
     progress: Callable[[str, int, int], None],
 ) -> Expansion:
     from seedbank.selection.expand import expand
 
-    (sampler, guard, agreement), find = parts, _seed(bank, trial, candidate.seed)
+    sampler, guard, agreement = parts
     return expand(
         sampler,
         guard,
-        [find],
+        finds,
         count,
         agreement=agreement,
-        root=candidate.seed,
+        root=finds[0].digest,
         observe=lambda done, total: progress("expand", done, total),
     )
 
@@ -279,17 +298,17 @@ def _seed(bank: Bank, trial: Trial, digest: str) -> Seed:
     return seed
 
 
-def _store(bank: Bank, trial: Trial, candidate: Candidate, key: str, count: int, expansion: Expansion) -> None:
+def _store(bank: Bank, trial: Trial, finds: Sequence[Seed], key: str, count: int, expansion: Expansion) -> None:
     """Write blobs first, then the record that names them, then the ledger."""
     folder = expansion_folder(trial.concept, key)
-    find = _seed(bank, trial, candidate.seed)
-    bank.store.put(f"{folder}/seeds/{find.digest}.safetensors", find.to_safetensors())
+    for find in finds:
+        bank.store.put(f"{folder}/seeds/{find.digest}.safetensors", find.to_safetensors())
     images = tuple(_keep(bank, folder, child) for child in expansion.offspring)
     record = ExpansionRecord(
         key=key,
         concept=trial.concept,
         trial=trial.key,
-        find=candidate.seed,
+        finds=tuple(find.digest for find in finds),
         asked=count,
         prompt=trial.prompt,
         model=trial.model,
@@ -321,7 +340,7 @@ def _store(bank: Bank, trial: Trial, candidate: Candidate, key: str, count: int,
         key=key,
         expansion=record.digest,
         trial=record.trial,
-        seed=record.find,
+        seeds=list(record.finds),
         images=len(record.images),
         asked=count,
     )

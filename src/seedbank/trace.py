@@ -170,9 +170,8 @@ def _expansions(bank: Bank, graph: _Graph) -> None:
             continue
         made = ExpansionRecord.from_bytes(bank.store.get(key))
         label = f"{made.concept}, expanded"
-        graph.add(
-            made.key, "expansion", f"{made.concept}, {len(made.images)} images", key, made_from=(made.trial, made.find)
-        )
+        what = f"{made.concept}, {len(made.images)} images"
+        graph.add(made.key, "expansion", what, key, made_from=(made.trial, *made.finds))
         for image in made.images:
             graph.add(image.seed, "seed", label, f"{made.folder}/seeds/{image.seed}.safetensors", made_from=(made.key,))
             graph.add(image.image, "image", label, f"{made.folder}/images/{image.image}.png", made_from=(image.seed,))

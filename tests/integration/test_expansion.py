@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from seedbank.errors import RefusedError, UsageError, VerificationError
-from seedbank.expansion import ExpansionRecord, expand_seed, find_candidate, load_expansion
+from seedbank.expansion import ExpansionRecord, expand_seeds, find_candidate, load_expansion
 from seedbank.models import load_encoder, load_guard, load_pipeline
 from seedbank.models.parts.world import generator, render
 from seedbank.pictures import pixel_digest
@@ -47,13 +47,13 @@ def _washer(number: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def expanded(made: Made) -> ExpansionRecord:
-    return expand_seed(made.bank, made.trial.candidates[0].seed, COUNT)
+    return expand_seeds(made.bank, [made.trial.candidates[0].seed], COUNT)
 
 
 def test_every_image_is_stored_true_and_comes_from_the_find(made: Made, expanded: ExpansionRecord) -> None:
     assert len(expanded.images) == COUNT
     sampler = make_sampler(load_pipeline("parts").pipeline, PROMPT, expanded.sampler)
-    known = {expanded.find}
+    known = set(expanded.finds)
     for image in expanded.images:
         data = made.bank.store.get(f"{expanded.folder}/images/{image.image}.png")
         seed = Seed.from_safetensors(made.bank.store.get(f"{expanded.folder}/seeds/{image.seed}.safetensors"))
@@ -70,8 +70,8 @@ def test_every_image_is_stored_true_and_comes_from_the_find(made: Made, expanded
 
 def test_asked_again_it_finds_what_it_found(made: Made, expanded: ExpansionRecord) -> None:
     stages: list[str] = []
-    prefix = expanded.find[:10]
-    again = expand_seed(made.bank, prefix, COUNT, progress=lambda stage, *_: stages.append(stage))
+    prefix = expanded.finds[0][:10]
+    again = expand_seeds(made.bank, [prefix], COUNT, progress=lambda stage, *_: stages.append(stage))
     assert again == expanded == load_expansion(made.bank, CONCEPT, expanded.key)
     assert stages == []
     entries = [entry for entry in made.bank.ledger.entries() if entry.event == "expansion.finished"]
@@ -89,13 +89,37 @@ def test_an_expanded_image_is_traced_to_the_photos(made: Made, expanded: Expansi
 
 
 def test_the_command_prints_it_and_says_no_when_there_are_too_few(made: Made, expanded: ExpansionRecord) -> None:
-    done = _seedbank(made, "expand", expanded.find[:12], "-n", str(COUNT), "--json")
+    done = _seedbank(made, "expand", expanded.finds[0][:12], "-n", str(COUNT), "--json")
     assert done.returncode == 0, done.stderr
     assert ExpansionRecord.model_validate_json(done.stdout) == expanded
     assert json.loads(done.stdout)["vendi"] >= 1
-    for_people = _seedbank(made, "expand", expanded.find[:12], "-n", str(COUNT))
-    assert f"{CONCEPT}: {COUNT} images from seed {expanded.find[:12]}" in for_people.stdout
+    for_people = _seedbank(made, "expand", expanded.finds[0][:12], "-n", str(COUNT))
+    assert f"{CONCEPT}: {COUNT} images from seed {expanded.finds[0][:12]}" in for_people.stdout
     assert "plain samples an image" in for_people.stdout
+
+
+def test_several_finds_are_expanded_together_in_whatever_order(made: Made) -> None:
+    seeds = [candidate.seed for candidate in made.trial.candidates[:2]]
+    both = expand_seeds(made.bank, seeds, 6)
+    assert both == expand_seeds(made.bank, [seeds[1], seeds[0], seeds[1]], 6)
+    assert both.finds == tuple(sorted(seeds))
+    parents = {
+        parent
+        for image in both.images
+        for parent in Seed.from_safetensors(
+            made.bank.store.get(f"{both.folder}/seeds/{image.seed}.safetensors")
+        ).lineage.parents
+    }
+    assert set(seeds) <= parents
+    assert set(seeds) <= {node.digest for node in trace(made.bank, both.key).came_from}
+    done = _seedbank(made, "expand", seeds[1][:12], seeds[0][:12], "-n", "6")
+    assert f"{CONCEPT}: 6 images from 2 seeds" in done.stdout, done.stderr
+
+
+def test_records_of_one_find_are_still_read(expanded: ExpansionRecord) -> None:
+    old = expanded.model_dump(mode="json")
+    old["find"] = old.pop("finds")[0]
+    assert ExpansionRecord.from_bytes(json.dumps(old).encode()) == expanded
 
 
 def test_seeds_that_cannot_be_expanded_are_refused(made: Made) -> None:
@@ -106,6 +130,8 @@ def test_seeds_that_cannot_be_expanded_are_refused(made: Made) -> None:
         find_candidate(made.bank, "abcdef0")
     with pytest.raises(UsageError, match="at least 6 digits of a seed's digest, got 'ab'"):
         find_candidate(made.bank, "ab")
+    with pytest.raises(UsageError, match="at least one seed to expand, got none"):
+        expand_seeds(made.bank, [], 2)
     with pytest.raises(UsageError, match=r"no expansion 0+ of 'wingnut'"):
         load_expansion(made.bank, CONCEPT, "0" * 64)
 
@@ -114,7 +140,7 @@ def test_another_model_than_the_trials_is_refused(tmp_path: Path) -> None:
     model = load_pipeline("parts")
     other = make_trial(make_bank(tmp_path), shape=(4, 16, 16), guard=load_guard().card, sampler=model.sampler)
     with pytest.raises(VerificationError, match=r"expected the model parts .* search again with the new one"):
-        expand_seed(other.bank, other.trial.candidates[0].seed, 2)
+        expand_seeds(other.bank, [other.trial.candidates[0].seed], 2)
 
 
 def test_another_encoder_than_the_trials_is_refused(tmp_path: Path) -> None:
@@ -122,7 +148,14 @@ def test_another_encoder_than_the_trials_is_refused(tmp_path: Path) -> None:
     fields = {"model": model.card, "guard": load_guard().card, "sampler": model.sampler}
     other = make_trial(make_bank(tmp_path), shape=(4, 16, 16), **fields)
     with pytest.raises(VerificationError, match=r"expected the encoder .* search again with the new one"):
-        expand_seed(other.bank, other.trial.candidates[0].seed, 2)
+        expand_seeds(other.bank, [other.trial.candidates[0].seed], 2)
+
+
+def test_seeds_of_two_trials_are_not_expanded_together(tmp_path: Path) -> None:
+    bank = make_bank(tmp_path)
+    one, other = (make_trial(bank, number=number).trial for number in range(2))
+    with pytest.raises(UsageError, match=f"seeds of one trial, got seeds of {one.key[:12]}, {other.key[:12]}"):
+        expand_seeds(bank, [one.candidates[0].seed, other.candidates[0].seed], 2)
 
 
 def _seedbank(made: Made, *arguments: str) -> subprocess.CompletedProcess[str]:

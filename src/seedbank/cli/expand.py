@@ -1,4 +1,4 @@
-"""``seedbank expand``: many images from one find."""
+"""``seedbank expand``: many images from one find or several."""
 
 from __future__ import annotations
 
@@ -15,21 +15,28 @@ if TYPE_CHECKING:
 
 
 def expand(
-    seed: Annotated[str, typer.Argument(help="Digest of an accepted candidate's seed, or its first digits.")],
+    seeds: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SEED...", help="Digests of seeds of accepted candidates of one trial, or their first digits."
+        ),
+    ],
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many images are wanted.")] = 50,
     json: JsonFlag = False,
 ) -> None:
-    """Make many accepted, pairwise distinct images from the SEED of one accepted candidate.
+    """Make many accepted, pairwise distinct images from the SEED of an accepted candidate, or from several.
 
     Seeds around it, as far away as they are still accepted as the trial accepted, and mixes of those. Asked again, it shows what it found.
 
+    One seed may give few images that differ enough; all accepted seeds of a trial together give more of them, and more different ones.
+
     Example: seedbank expand 3f9a1c04be77 -n 50
     """
-    from seedbank.expansion import expand_seed
+    from seedbank.expansion import expand_seeds
 
     bank = open_bank()
     with bars() as report:
-        record = expand_seed(bank, seed, count, progress=report)
+        record = expand_seeds(bank, seeds, count, progress=report)
     if json:
         print_json(record.model_dump(mode="json"))
     else:
@@ -37,8 +44,12 @@ def expand(
     if len(record.images) < count:
         raise RefusedError(
             f"{len(record.images)} of {count} images of {record.concept!r} were accepted before the budget was spent; "
-            "ask for fewer, or expand another seed"
+            "ask for fewer, or expand more of the trial's accepted seeds together"
         )
+
+
+def _named(finds: tuple[str, ...]) -> str:
+    return f"seed {finds[0][:12]}" if len(finds) == 1 else f"{len(finds)} seeds"
 
 
 def _print(record: ExpansionRecord, store: str) -> None:
@@ -48,7 +59,7 @@ def _print(record: ExpansionRecord, store: str) -> None:
         if tally.drawn
     ]
     out = console()
-    title = f"{record.concept}: {len(record.images)} images from seed {record.find[:12]}"
+    title = f"{record.concept}: {len(record.images)} images from {_named(record.finds)}"
     out.print(table(title, ("kind of seed", "drawn", "accepted", "too alike", "not when drawn alone"), rows))
     least, mean, _ = record.distances
     out.print(

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import torch
 
 from seedbank.evaluation.auditor import Pixels, audit, label_of
-from seedbank.evaluation.bench import machine
 from seedbank.evaluation.harness import POOL, Budget, Outcome, Problem, Row, run_benchmark
+from seedbank.evaluation.machine import machine
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.evaluation.recipes import RecipeMethod
 from seedbank.evaluation.report import from_json, paired, summarise, to_json
@@ -153,7 +153,7 @@ def write(rows: Sequence[Row], guards: dict[str, tuple[int, int]], pictures: int
     order = list(variants())
     rows = sorted({(row.method, row.concept): row for row in rows}.values(), key=lambda row: order.index(row.method))
     about = {
-        "machine": machine(torch.device("cpu")),
+        "machine": machine(),
         "code": code_version(),
         "starts": STARTS,
         "kinds": KINDS,

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -34,6 +33,7 @@ from PIL import Image
 
 from seedbank.concepts import Concept, Policy, load_concept
 from seedbank.evaluation.auditor import Pixels, audit, label_of
+from seedbank.evaluation.machine import machine
 from seedbank.models import Auditor, Embedder, load_auditor, load_encoder, load_guard, load_pipeline
 from seedbank.models.parts.examples import SIBLINGS
 from seedbank.models.parts.world import generator, render
@@ -204,8 +204,8 @@ def take(
 
 def write(rows: Sequence[Row], plan: Plan, name: str, seconds: float) -> None:
     """Keep the rows, a table of means and a plot of them."""
-    machine = {"processor": f"{os.cpu_count()} cores of {platform.machine()}", "python": platform.python_version()}
-    facts = {"machine": machine | {"code": code_version(), "seconds": round(seconds, 1)}, "plan": asdict(plan)}
+    measured_on = {"processor": machine(), "python": platform.python_version()}
+    facts = {"machine": measured_on | {"code": code_version(), "seconds": round(seconds, 1)}, "plan": asdict(plan)}
     RESULTS.mkdir(exist_ok=True)
     means = [_mean(rows, way, k) for way in WAYS for k in plan.sizes]
     known = [mean for mean in means if mean]

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from seedbank.evaluation.bench import machine
+from seedbank.evaluation.machine import machine
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.models.parts.world import generator, prompt, render
 from seedbank.models.parts.zoo import zoo_render
@@ -110,7 +110,7 @@ def ask(case: Case) -> Row:
 
 def write(rows: Sequence[Row], folder: Path) -> None:
     """Table and numbers."""
-    about = {"machine": machine(torch.device("cpu")), "code": code_version(), "limit": FAR}
+    about = {"machine": machine(), "code": code_version(), "limit": FAR}
     document = {"about": about, "rows": [asdict(row) | {"truth": row.truth} for row in rows]}
     (folder / "diagnosis.json").write_text(json.dumps(document, indent=2) + "\n")
     right = sum(row.said == row.truth for row in rows)

@@ -17,11 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from seedbank.evaluation.auditor import audit, label_of
-from seedbank.evaluation.bench import machine
+from seedbank.evaluation.machine import machine
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.models import Auditor, load_auditor
 from seedbank.search import code_version
@@ -91,7 +90,7 @@ def _row(kind: str, finds: int, made: Expansion, auditor: Auditor) -> Row:
 
 def write(rows: Sequence[Row], count: int) -> None:
     """Table and numbers."""
-    about = {"machine": machine(torch.device("cpu")), "code": code_version(), "wanted": count}
+    about = {"machine": machine(), "code": code_version(), "wanted": count}
     (RESULTS / "expansion.json").write_text(
         json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
     )

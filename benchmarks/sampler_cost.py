@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import time
@@ -25,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seedbank.evaluation.machine import machine
 from seedbank.threads import share_cores
 
 RESULTS = Path(__file__).parent / "results"
@@ -118,7 +118,7 @@ class Bench:
 
         config = self.loaded.sampler
         return {
-            "machine": f"{os.cpu_count()} cores of {platform.machine()}",
+            "machine": machine(),
             "threads": torch.get_num_threads(),
             "python": platform.python_version(),
             "torch": torch.__version__,

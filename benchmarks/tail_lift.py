@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import platform
 import tempfile
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from PIL import Image
 from seedbank.bank import Bank
 from seedbank.concepts import Concept
 from seedbank.evaluation.auditor import audit, label_of
+from seedbank.evaluation.machine import machine
 from seedbank.evaluation.scan import plain_pictures
 from seedbank.models import load_auditor
 from seedbank.models.parts.world import frequencies
@@ -98,13 +98,20 @@ def measure(bank: Bank, concept: Concept, plain: int) -> Row:
 
 def write(rows: Sequence[Row], preset: str) -> None:
     """Keep the rows as JSON and as a table, with what they were measured on."""
-    machine = {"processor": _processor(), "python": platform.python_version(), "code": code_version(), "preset": preset}
+    measured_on = {
+        "processor": machine(),
+        "python": platform.python_version(),
+        "code": code_version(),
+        "preset": preset,
+    }
     RESULTS.mkdir(exist_ok=True)
-    document = {"machine": machine, "rows": [asdict(row) for row in rows], "mean": _means(rows)}
+    document = {"machine": measured_on, "rows": [asdict(row) for row in rows], "mean": _means(rows)}
     (RESULTS / f"tail_lift-{preset}.json").write_text(json.dumps(document, indent=2) + "\n")
     head = "| concept | training images | plain | optimised | among accepted | accepted | seconds |"
     lines = [head, "|---|---|---|---|---|---|---|", *map(_line, rows), _mean_line(rows)]
-    text = f"Auditor's success, preset `{preset}`, {machine['processor']}, {machine['code']}.\n\n" + "\n".join(lines)
+    text = f"Auditor's success, preset `{preset}`, {measured_on['processor']}, {measured_on['code']}.\n\n" + "\n".join(
+        lines
+    )
     (RESULTS / f"tail_lift-{preset}.md").write_text(text + "\n")
     print(text)
 
@@ -139,10 +146,6 @@ def _mean_line(rows: Sequence[Row]) -> str:
         f"| **mean** | | {mean['plain']:.0%} | {mean['optimised']:.0%} | {mean['among_accepted']:.0%} | {accepted} in all | "
         f"{mean['seconds']:.1f} |"
     )
-
-
-def _processor() -> str:
-    return f"{os.cpu_count()} cores of {platform.machine()}"
 
 
 def _options() -> argparse.Namespace:

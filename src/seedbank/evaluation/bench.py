@@ -1,12 +1,11 @@
 """The benchmark of seed selection: methods by rare kinds of the shipped model, at equal network evaluations and at equal seconds.
 
 ``balanced`` runs first, as it likes; what it spent on a concept is what the others are given there, once in network evaluations and once
-in seconds. Plain seeds and all presets, SeedSelect as released among them, spend what they spend.
+in seconds of the same machine. Plain seeds and all presets, SeedSelect as released among them, spend what they spend.
 """
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from seedbank.errors import UsageError
 from seedbank.evaluation.harness import Budget, Method, Problem, Row, run_benchmark
+from seedbank.evaluation.machine import machine
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,9 @@ def bench_selection(
     rows: list[Row] = []
     for problem in problems:
 
-        def run(name: str, limits: Sequence[Budget], problem: Problem = problem) -> list[Row]:
+        def run(
+            name: str, limits: Sequence[Budget], problem: Problem = problem, known: Sequence[Row] = known
+        ) -> list[Row]:
             return run_benchmark(
                 [by_name[name]],
                 [problem],
@@ -77,21 +79,39 @@ def bench_selection(
 
         pace = run(PACE, [Budget()])
         rows += pace
+        free = {"plain", *PRESETS}
+        timed = [row for row in pace if row.machine == machine(problem.sampler.family.device)]
+        if SECONDS in budgets and not timed and not free.issuperset(names):
+            timed = run(PACE, [Budget()], known=())  # another machine's seconds are no measure of this one's
         for name in names:
             if name != PACE:
-                rows += run(name, [Budget()] if name in ("plain", *PRESETS) else _equal(pace, budgets))
+                rows += run(name, [Budget()] if name in free else _equal(pace, timed, budgets))
     return rows
 
 
-def _equal(pace: Sequence[Row], wanted: Iterable[str]) -> list[Budget]:
-    """As much as the pace maker spent on average, of each kind that is wanted."""
+def _equal(pace: Sequence[Row], timed: Sequence[Row], wanted: Iterable[str]) -> list[Budget]:
+    """As much as the pace maker spent on average, of each kind that is wanted; of seconds, what it spent in ``timed``."""
     evaluations = sum(row.network_evaluations for row in pace) // len(pace)
-    seconds = sum(row.seconds for row in pace) / len(pace)
+    seconds = sum(row.seconds for row in timed) / max(len(timed), 1)
     both = {
         EVALUATIONS: Budget(EVALUATIONS, network_evaluations=evaluations),
         SECONDS: Budget(SECONDS, seconds=seconds),
     }
     return [both[kind] for kind in wanted]
+
+
+def _machines(rows: Sequence[Row], device: torch.device) -> str:
+    """The machine; of several, which runs each did."""
+    runs: dict[str, set[int]] = {}
+    for row in rows:
+        runs.setdefault(row.machine or machine(device), set()).add(row.repeat + 1)
+    if len(runs) == 1:
+        return next(iter(runs))
+    each = (
+        f"{'run' if len(done) == 1 else 'runs'} {', '.join(map(str, sorted(done)))} on {name}"
+        for name, done in runs.items()
+    )
+    return "; ".join(each)
 
 
 @dataclass(frozen=True)
@@ -141,13 +161,16 @@ def in_order(rows: Sequence[Row], concepts: Sequence[str]) -> list[Row]:
 def write_results(
     rows: Sequence[Row], folder: Path, device: torch.device, *, codes: Sequence[str] | None = None
 ) -> list[Path]:
-    """Rows, table and both plots below ``folder``; their paths. ``codes`` measured them, by default this one."""
+    """Rows, table and both plots below ``folder``; their paths. ``codes`` measured them, by default this one.
+
+    ``device`` is named where a row does not say what it was measured on.
+    """
     from seedbank.evaluation.report import plot_hacking, plot_success, to_json, to_markdown
     from seedbank.search import code_version
 
     folder.mkdir(parents=True, exist_ok=True)
     code = ", ".join(dict.fromkeys(codes or [code_version()]))
-    about = {"machine": machine(device), "code": code, "seconds": round(sum(row.seconds for row in rows))}
+    about = {"machine": _machines(rows, device), "code": code, "seconds": round(sum(row.seconds for row in rows))}
     paths = {kind: folder / f"selection{kind}" for kind in (".json", ".md", "-success.png", "-hacking.png")}
     paths[".json"].write_text(to_json(rows, **about))
     size = f"{len({row.concept for row in rows})} kinds, {len(rows[0].right)} starts a run"
@@ -159,14 +182,3 @@ def write_results(
         rows, paths["-hacking.png"], [name for name in (PACE, "seedselect_v1") if name in {r.method for r in rows}]
     )
     return list(paths.values())
-
-
-def machine(device: torch.device) -> str:
-    """What it was measured on, in words."""
-    import os
-
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{os.cpu_count()} cores of {platform.machine()}"

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from seedbank.errors import UsageError
 from seedbank.evaluation.auditor import Pixels, Success, label_of, success
+from seedbank.evaluation.machine import machine
 from seedbank.evaluation.memory import PeakMemory
 from seedbank.selection import sphere
 from seedbank.selection.draws import draws, plain_seed
@@ -259,6 +260,8 @@ class Row:
     seconds: float
     peak_mib: float | None
     trace: tuple[tuple[int, float], ...] = ()
+    machine: str = ""
+    """What it was measured on; empty where that was not noted."""
 
     @property
     def success(self) -> Success:
@@ -347,6 +350,7 @@ def measure(
         seconds=outcome.seconds,
         peak_mib=memory.mib,
         trace=outcome.trace,
+        machine=machine(problem.sampler.family.device),
     )
 
 

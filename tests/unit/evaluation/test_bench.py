@@ -126,6 +126,24 @@ def test_rows_of_code_known_to_be_the_same_keep_its_name(problem: Problem, audit
         read_rows(tmp_path / "selection.json")
 
 
+@pytest.mark.usefixtures("small")
+def test_seconds_of_another_machine_are_no_budget_here(problem: Problem, auditor: Any, tmp_path: Path) -> None:
+    here = bench_selection([problem], auditor, ["balanced"], starts=2, repeats=1)
+    assert here[0].machine
+    there = [replace(row, machine="an old one", seconds=1e6) for row in here]
+    measured: list[Row] = []
+    rows = bench_selection(
+        [problem], auditor, ["best_of_n"], starts=2, repeats=1, budgets=[SECONDS], known=there, observe=measured.append
+    )
+    assert [(row.method, row.machine) for row in rows] == [("balanced", "an old one"), ("best_of_n", here[0].machine)]
+    assert [row.method for row in measured] == ["balanced", "best_of_n"]
+    assert rows[1].seconds < 1000
+    again = [replace(row, repeat=1) for row in here]
+    write_results([*there, *again], tmp_path, torch.device("cpu"))
+    assert f"run 1 on an old one; run 2 on {here[0].machine}" in (tmp_path / "selection.md").read_text()
+    assert list(read_rows(tmp_path / "selection.json").rows) == [*there, *again]
+
+
 def test_an_unknown_method_is_used_wrongly(problem: Problem, auditor: Any) -> None:
     with pytest.raises(UsageError, match=r"expected methods among fast, balanced, .* got magic"):
         bench_selection([problem], auditor, ["magic"])

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seedbank.evaluation.auditor import Pixels, audit, label_of
 from seedbank.evaluation.harness import POOL, Budget, Outcome, Problem, Row, run_benchmark
 from seedbank.evaluation.machine import machine
 from seedbank.evaluation.problems import shipped_problem
@@ -27,15 +26,16 @@ from seedbank.evaluation.recipes import RecipeMethod
 from seedbank.evaluation.report import from_json, paired, summarise, to_json
 from seedbank.models import load_auditor
 from seedbank.models.parts.examples import photo
-from seedbank.search import code_version
-from seedbank.seeds import Seed
 from seedbank.selection import BALANCED, Recipe
-from seedbank.selection.draws import draws
-from seedbank.selection.guard import make_guard
-from seedbank.selection.recipes import AdamW, Explore
-from seedbank.selection.sampler import from_pixels
-from seedbank.selection.targets import stack_images, through_codec
-from seedbank.threads import share_cores
+from seedbank.selection.judging.guard import make_guard
+from seedbank.selection.judging.targets import stack_images, through_codec
+from seedbank.selection.sampling.noise import draws
+from seedbank.selection.sampling.sampler import from_pixels
+from seedbank.selection.search.recipes import AdamW, Explore
+from seedbank.selection.seeds import Seed
+from seedbank.settings import share_cores
+from seedbank.trials.audit import Pixels, audit, label_of
+from seedbank.trials.code import code_version
 
 RESULTS = Path(__file__).parent / "results"
 KINDS = ("clover", "wingnut")

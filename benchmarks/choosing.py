@@ -32,21 +32,21 @@ import numpy as np
 from PIL import Image
 
 from seedbank.concepts import Concept, Policy, load_concept
-from seedbank.evaluation.auditor import Pixels, audit, label_of
 from seedbank.evaluation.machine import machine
 from seedbank.models import Auditor, Embedder, load_auditor, load_encoder, load_guard, load_pipeline
 from seedbank.models.parts.examples import SIBLINGS
 from seedbank.models.parts.world import generator, render
 from seedbank.records import sha256
-from seedbank.references.embedding import embed
-from seedbank.references.likeness import effective_number
-from seedbank.references.look import Look
-from seedbank.references.pool import measure_pool
-from seedbank.references.reference import Reference, Rights
-from seedbank.references.suites import BETWEEN, photo_suite
-from seedbank.search import code_version
+from seedbank.references.judging.embedding import embed
+from seedbank.references.judging.likeness import effective_number
+from seedbank.references.judging.look import Look
+from seedbank.references.judging.pool import measure_pool
+from seedbank.references.judging.suites import BETWEEN, photo_suite
+from seedbank.references.records import Reference, Rights
 from seedbank.selection import BALANCED, Recipe, select
-from seedbank.threads import share_cores
+from seedbank.settings import share_cores
+from seedbank.trials.audit import Pixels, audit, label_of
+from seedbank.trials.code import code_version
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

@@ -28,12 +28,12 @@ from seedbank.evaluation.machine import machine
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.models.parts.world import generator, prompt, render
 from seedbank.models.parts.zoo import zoo_render
-from seedbank.search import code_version
 from seedbank.selection import BALANCED
-from seedbank.selection.diagnose import FAR, OFTEN, Verdict
-from seedbank.selection.draws import draws
-from seedbank.selection.select import Search
-from seedbank.threads import share_cores
+from seedbank.selection.sampling.noise import draws
+from seedbank.selection.search.diagnose import FAR, OFTEN, Verdict
+from seedbank.selection.search.select import Search
+from seedbank.settings import share_cores
+from seedbank.trials.code import code_version
 
 RESULTS = Path(__file__).parent / "results"
 WORLD_SEED, ZOO_SEED = 57_721, 56_649

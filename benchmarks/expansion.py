@@ -19,17 +19,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seedbank.evaluation.auditor import audit, label_of
 from seedbank.evaluation.machine import machine
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.models import Auditor, load_auditor
-from seedbank.search import code_version
 from seedbank.selection import BALANCED
-from seedbank.selection.expand import expand
-from seedbank.selection.expanded import Expansion
-from seedbank.selection.sampler import to_pixels
-from seedbank.selection.select import Search
-from seedbank.threads import share_cores
+from seedbank.selection.expansion.expand import expand
+from seedbank.selection.expansion.results import Expansion
+from seedbank.selection.sampling.sampler import to_pixels
+from seedbank.selection.search.select import Search
+from seedbank.settings import share_cores
+from seedbank.trials.audit import audit, label_of
+from seedbank.trials.code import code_version
 
 RESULTS = Path(__file__).parent / "results"
 KINDS = ("hook", "crank", "cross", "clover")

@@ -40,12 +40,12 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from seedbank.selection.batches import Room, join  # noqa: E402
-from seedbank.selection.families import Condition, StableDiffusion  # noqa: E402
-from seedbank.selection.gradients import Mode, slope  # noqa: E402
-from seedbank.selection.sampler import Sampler  # noqa: E402
-from seedbank.selection.schedules import make_schedule  # noqa: E402
-from seedbank.trials import SamplerConfig  # noqa: E402
+from seedbank.selection.sampling.batches import Room, join  # noqa: E402
+from seedbank.selection.sampling.families import Condition, StableDiffusion  # noqa: E402
+from seedbank.selection.sampling.gradients import Mode, slope  # noqa: E402
+from seedbank.selection.sampling.sampler import Sampler  # noqa: E402
+from seedbank.selection.sampling.schedules import make_schedule  # noqa: E402
+from seedbank.trials.records import SamplerConfig  # noqa: E402
 
 MakeFamily = Callable[[Any], StableDiffusion]
 MODES = ("one_vjp@0.5", "last:3", "proxy:4", "full")
@@ -199,7 +199,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Found:
-    """What :func:`~seedbank.selection.gradients.slope` needs of an evaluation."""
+    """What :func:`~seedbank.selection.sampling.gradients.slope` needs of an evaluation."""
 
     objective: Tensor
     cotangents: tuple[Tensor, ...]

@@ -37,11 +37,12 @@ import yaml
 from PIL import Image
 
 from seedbank.bank import Bank
-from seedbank.references import sources
-from seedbank.references.intake import intake, load_pool
-from seedbank.references.measured import measures_of
-from seedbank.references.outcomes import Outcome
-from seedbank.references.validation import working_image
+from seedbank.references.intake import sources
+from seedbank.references.intake.outcomes import Outcome
+from seedbank.references.intake.stage import intake
+from seedbank.references.judging.measured import measures_of
+from seedbank.references.photos import working_image
+from seedbank.references.records import load_pool
 from seedbank.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"

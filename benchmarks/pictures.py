@@ -9,15 +9,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from seedbank.evaluation.auditor import audit, label_of
 from seedbank.evaluation.problems import shipped_problem
-from seedbank.evaluation.sheets import Row, Tile, contact_sheet
 from seedbank.models import load_auditor
-from seedbank.seeds import Seed
 from seedbank.selection import BALANCED, Event
-from seedbank.selection.sampler import to_pixels
-from seedbank.selection.select import Search
-from seedbank.threads import share_cores
+from seedbank.selection.sampling.sampler import to_pixels
+from seedbank.selection.search.select import Search
+from seedbank.selection.seeds import Seed
+from seedbank.settings import share_cores
+from seedbank.trials.audit import audit, label_of
+from seedbank.trials.contact_sheet import Row, Tile, contact_sheet
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "method.png"
 KINDS = ("clover", "starknob")

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbank.evaluation.machine import machine
-from seedbank.threads import share_cores
+from seedbank.settings import share_cores
 
 RESULTS = Path(__file__).parent / "results"
 PHOTOS = Path(__file__).parents[1] / "examples" / "photos"
@@ -67,8 +67,8 @@ class Bench:
 
         from seedbank.models import load_encoder, load_guard, load_pipeline
         from seedbank.selection import BALANCED
-        from seedbank.selection.sampler import make_sampler
-        from seedbank.selection.select import Search
+        from seedbank.selection.sampling.sampler import make_sampler
+        from seedbank.selection.search.select import Search
 
         self.loaded, self.prompt, self.turns = load_pipeline(model), prompt, turns
         self.sampler = make_sampler(self.loaded.pipeline, prompt, self.loaded.sampler)
@@ -98,7 +98,7 @@ class Bench:
 
     def gradient(self, batch: int) -> Row:
         """One iteration against a plain sample, both by our loop."""
-        from seedbank.selection.gradients import Mode, slope
+        from seedbank.selection.sampling.gradients import Mode, slope
 
         noise, mode = self._noise(batch), Mode.parse(MODE)
 
@@ -114,7 +114,7 @@ class Bench:
         import diffusers
         import torch
 
-        from seedbank.search import code_version
+        from seedbank.trials.code import code_version
 
         config = self.loaded.sampler
         return {
@@ -130,7 +130,7 @@ class Bench:
         }
 
     def _drawn(self, noise: Any) -> Callable[[], Any]:
-        from seedbank.selection.sampler import to_pixels
+        from seedbank.selection.sampling.sampler import to_pixels
 
         def draw() -> Any:
             import torch
@@ -141,7 +141,7 @@ class Bench:
         return draw
 
     def _noise(self, batch: int) -> Any:
-        from seedbank.selection.draws import draws
+        from seedbank.selection.sampling.noise import draws
 
         return draws("sampler_cost", range(batch), self.sampler.noise_shape).to(self.sampler.family.device)
 

@@ -23,17 +23,17 @@ from PIL import Image
 
 from seedbank.bank import Bank
 from seedbank.concepts import Concept
-from seedbank.evaluation.auditor import audit, label_of
 from seedbank.evaluation.machine import machine
-from seedbank.evaluation.scan import plain_pictures
 from seedbank.models import load_auditor
+from seedbank.models.drawing import plain_pictures
 from seedbank.models.parts.world import frequencies
-from seedbank.references.intake import intake
+from seedbank.references.intake.stage import intake
 from seedbank.references.validation import validate
-from seedbank.search import code_version, run_trial
-from seedbank.settings import Settings
-from seedbank.threads import share_cores
-from seedbank.trials import Trial
+from seedbank.settings import Settings, share_cores
+from seedbank.trials.audit import audit, label_of
+from seedbank.trials.code import code_version
+from seedbank.trials.records import Trial
+from seedbank.trials.run import run_trial
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

@@ -20,10 +20,10 @@ from seedbank.evaluation.bench import EVALUATIONS
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.evaluation.report import from_json
 from seedbank.models.parts.world import generator, render
-from seedbank.selection.guard import turned
-from seedbank.selection.targets import stack_images, through_codec
-from seedbank.threads import share_cores
-from seedbank.vendi import effective_number
+from seedbank.selection.judging.diversity import effective_number
+from seedbank.selection.judging.guard import turned
+from seedbank.selection.judging.targets import stack_images, through_codec
+from seedbank.settings import share_cores
 
 RESULTS = Path(__file__).parent / "results"
 WORLD_SEED, PHOTOS, SIDE, SETS = 14_142, 16, 256, 3

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from seedbank.threads import share_cores
+from seedbank.settings import share_cores
 
 set_hypothesis_home_dir(Path(__file__).parents[1] / ".seedbank" / "cache" / "hypothesis")
 settings.register_profile("seedbank", deadline=None)

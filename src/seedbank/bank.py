@@ -8,7 +8,7 @@ from typing import Self
 
 from seedbank.concepts import Concept, load_concept, load_concepts
 from seedbank.errors import UsageError
-from seedbank.ledger import Entry, Ledger
+from seedbank.evidence.ledger import Entry, Ledger
 from seedbank.settings import Settings
 from seedbank.storage import ObjectStore, open_store
 
@@ -46,6 +46,6 @@ class Bank:
     def record_once(self, event: str, *, concept: str, key: str, after: int = 0, **data: object) -> Entry:
         """Write to the ledger unless this ``event`` is on record for this ``key``: a stage that runs twice leaves one entry.
 
-        ``after``: see :meth:`seedbank.ledger.Ledger.once`.
+        ``after``: see :meth:`seedbank.evidence.ledger.Ledger.once`.
         """
         return self.ledger.once(event, actor=self.settings.actor, concept=concept, key=key, after=after, **data)

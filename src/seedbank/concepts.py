@@ -16,7 +16,7 @@ NAME_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
 
 
 class QualityPolicy(Record):
-    """What one photo must measure to be usable. Pixels are measured at 256 on the longer side (:mod:`seedbank.references.measures`)."""
+    """What one photo must measure to be usable. Pixels are measured at 256 on the longer side."""
 
     min_side_px: int = Field(default=128, ge=1)
     """Shorter side as decoded, in pixels: twice what the shipped model draws."""

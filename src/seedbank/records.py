@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from seedbank.errors import VerificationError
 
+DIGEST = r"^[0-9a-f]{64}$"
+"""What a digest looks like."""
+
 
 def sha256(data: bytes) -> str:
     """Lower-case hex SHA-256 of ``data``."""

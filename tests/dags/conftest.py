@@ -55,7 +55,7 @@ import pytest  # noqa: E402
 import yaml  # noqa: E402
 
 from seedbank.bank import Bank  # noqa: E402
-from seedbank.review.dossier import Dossier  # noqa: E402
+from seedbank.review.records import Dossier  # noqa: E402
 from seedbank.settings import Settings  # noqa: E402
 from support.trials import make_trial  # noqa: E402
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from seedbank.bank import Bank
-from seedbank.review.dossier import Dossier
+from seedbank.review.records import Dossier
 from support.trials import make_trial
 
 pytestmark = pytest.mark.integration

@@ -17,7 +17,7 @@ from seedbank.orchestration.assets import DOSSIERS
 from seedbank.orchestration.cases import MAX_REASON, Case
 from seedbank.orchestration.runs import Order
 from seedbank.review.decisions import approved
-from seedbank.review.dossier import Dossier
+from seedbank.review.records import Dossier
 from seedbank.review.roster import load_roster
 from support.trials import answer, make_trial
 

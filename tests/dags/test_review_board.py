@@ -11,7 +11,7 @@ from PIL import Image
 
 from seedbank.bank import Bank
 from seedbank.review.decisions import record_decision
-from seedbank.review.dossier import Dossier
+from seedbank.review.records import Dossier
 from seedbank.review.roster import load_roster
 from support.trials import make_trial
 

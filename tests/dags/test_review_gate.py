@@ -11,11 +11,10 @@ import pytest
 import yaml
 
 from seedbank.bank import Bank
-from seedbank.ledger import Entry
-from seedbank.references.reference import Reference
+from seedbank.evidence.ledger import Entry
+from seedbank.references.records import Reference
 from seedbank.release import verify_release
-from seedbank.review.decisions import decision_of
-from seedbank.review.dossier import Dossier
+from seedbank.review.records import Dossier, decision_of
 
 pytestmark = pytest.mark.integration
 

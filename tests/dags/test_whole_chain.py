@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from seedbank.bank import Bank
-from seedbank.references.validation import latest_reference_set
+from seedbank.references.records import latest_reference_set
 from seedbank.release import latest_release, verify_release
-from seedbank.search import latest_trial
+from seedbank.trials.records import latest_trial
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from seedbank.ledger import Ledger
+from seedbank.evidence.ledger import Ledger
 from seedbank.storage import LocalStore
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,9 @@ import pytest
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.models.parts.world import generator, prompt, render
 from seedbank.selection import BALANCED
-from seedbank.selection.nameless import name_brings
-from seedbank.selection.recipes import Explore
-from seedbank.selection.select import Search
+from seedbank.selection.search.nameless import name_brings
+from seedbank.selection.search.recipes import Explore
+from seedbank.selection.search.select import Search
 
 pytestmark = pytest.mark.integration
 

@@ -15,14 +15,15 @@ import torch
 from PIL import Image
 
 from seedbank.errors import RefusedError, UsageError, VerificationError
-from seedbank.expansion import ExpansionRecord, expand_seeds, find_candidate, load_expansion
+from seedbank.inspection.trace import trace
 from seedbank.models import load_encoder, load_guard, load_pipeline
 from seedbank.models.parts.world import generator, render
-from seedbank.pictures import pixel_digest
 from seedbank.records import sha256
-from seedbank.seeds import Seed
-from seedbank.selection.sampler import make_sampler
-from seedbank.trace import trace
+from seedbank.selection.sampling.sampler import make_sampler
+from seedbank.selection.seeds import Seed
+from seedbank.storage.images import pixel_digest
+from seedbank.trials.expand import expand_seeds, find_candidate
+from seedbank.trials.records import ExpansionRecord, load_expansion
 from support.trials import CONCEPT, Made, make_bank, make_trial
 
 pytestmark = pytest.mark.integration

@@ -15,18 +15,13 @@ from PIL import ImageFilter
 from seedbank.bank import Bank
 from seedbank.concepts import Policy
 from seedbank.errors import StoreError, UnusableReferences, UsageError
-from seedbank.references.intake import intake, load_pool
-from seedbank.references.judging import Checks, sitting
-from seedbank.references.reference import ReferenceSet
-from seedbank.references.suites import photo_suite, read_suite, set_suite
-from seedbank.references.validation import (
-    examine,
-    latest_reference_set,
-    load_reference_set,
-    validate,
-    working_image,
-)
-from seedbank.trials import ModelCard
+from seedbank.models.card import ModelCard
+from seedbank.references.intake.stage import intake
+from seedbank.references.judging.expectations_runner import Checks, sitting
+from seedbank.references.judging.suites import photo_suite, read_suite, set_suite
+from seedbank.references.photos import working_image
+from seedbank.references.records import ReferenceSet, latest_reference_set, load_pool, load_reference_set
+from seedbank.references.validation import examine, validate
 from support.photos import RIGHTS, jpeg, make_bank, photo, put
 from support.pools import stock
 

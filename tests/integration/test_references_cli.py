@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from seedbank.ledger import Ledger
+from seedbank.evidence.ledger import Ledger
 from seedbank.models.parts import GUARD
 from seedbank.storage import open_store
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from seedbank.release import publish
-from seedbank.seeds import Seed
+from seedbank.selection.seeds import Seed
 from support.trials import CONCEPT, make_bank, make_trial
 
 pytestmark = pytest.mark.integration
@@ -44,7 +44,7 @@ def auditor(tmp_path_factory: pytest.TempPathFactory) -> Auditor:
     import torch
 
     from seedbank.models import load_pipeline
-    from seedbank.selection.sampler import make_sampler
+    from seedbank.selection.sampling.sampler import make_sampler
 
     loaded, home = load_pipeline("parts"), tmp_path_factory.mktemp("home")
     sampler = make_sampler(loaded.pipeline, PROMPT, loaded.sampler)

@@ -15,9 +15,10 @@ from minio.versioningconfig import ENABLED, VersioningConfig
 
 from seedbank.bank import Bank
 from seedbank.errors import StoreError, UsageError
-from seedbank.ledger import Ledger
+from seedbank.evidence.ledger import Ledger
 from seedbank.records import sha256
-from seedbank.references.intake import intake, load_pool
+from seedbank.references.intake.stage import intake
+from seedbank.references.records import load_pool
 from seedbank.storage import Capabilities, open_store
 from seedbank.storage.s3 import RETRIES, Bucket, S3Store, connect
 from support.photos import jpeg, make_bank, photo

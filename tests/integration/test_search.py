@@ -22,21 +22,21 @@ from seedbank.concepts import Concept, Policy, SelectionPolicy
 from seedbank.errors import Unreachable, UsageError
 from seedbank.models import load_pipeline
 from seedbank.models.parts.world import generator, render
-from seedbank.pictures import pixel_digest, png
 from seedbank.records import sha256
-from seedbank.references.reference import Reference, ReferenceSet, Rights
-from seedbank.search import latest_trial, load_trial, run_trial
-from seedbank.seeds import Seed
-from seedbank.selection import recipes
-from seedbank.selection.sampler import make_sampler
+from seedbank.references.records import Reference, ReferenceSet, Rights
+from seedbank.selection.sampling.sampler import make_sampler
+from seedbank.selection.search import recipes
+from seedbank.selection.seeds import Seed
 from seedbank.settings import Settings
-from seedbank.trials import Trial
+from seedbank.storage.images import pixel_digest, png
+from seedbank.trials.records import Trial, latest_trial, load_trial
+from seedbank.trials.run import run_trial
 
 pytestmark = pytest.mark.integration
 
 SMALL = """
 from dataclasses import replace
-from seedbank.selection import recipes
+from seedbank.selection.search import recipes
 
 plan = recipes.Explore(size=6, batch=3)
 stop = recipes.Stop(stale=0, hacked=0, cornered=0, near_enough=False)
@@ -51,8 +51,8 @@ import os, signal, sys
 from pathlib import Path
 from seedbank.bank import Bank
 from seedbank.concepts import Concept
-from seedbank.references.reference import ReferenceSet
-from seedbank.search import run_trial
+from seedbank.references.records import ReferenceSet
+from seedbank.trials.run import run_trial
 from seedbank.settings import Settings
 
 home, stage, at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

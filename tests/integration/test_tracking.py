@@ -22,9 +22,9 @@ from seedbank.bank import Bank
 from seedbank.errors import OutsideError, StoreError, UsageError
 from seedbank.release import publish
 from seedbank.review.decisions import approved
-from seedbank.seeds import Seed
+from seedbank.selection.seeds import Seed
 from seedbank.storage import LocalStore
-from seedbank.tracking import EVERY, START, TRIAL, WHOLE, image_name, log_decision, log_release, log_trial
+from seedbank.tracking.log import EVERY, START, TRIAL, WHOLE, image_name, log_decision, log_release, log_trial
 from support.trials import CONCEPT, Made, make_bank, make_trial
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from seedbank.bank import Bank
-from seedbank.references.outcomes import IntakeReport
+from seedbank.references.intake.outcomes import IntakeReport
 from seedbank.settings import Settings
 
 Take = Callable[..., IntakeReport]

@@ -11,9 +11,9 @@ from PIL import Image
 from seedbank.bank import Bank
 from seedbank.concepts import Policy
 from seedbank.records import sha256
-from seedbank.references.look import Look
-from seedbank.references.pool import NO_SIBLINGS, MeasuredPool, Siblings, measure_pool
-from seedbank.references.reference import Reference, Rights
+from seedbank.references.judging.look import Look
+from seedbank.references.judging.pool import NO_SIBLINGS, MeasuredPool, Siblings, measure_pool
+from seedbank.references.records import Reference, Rights
 from support.photos import RIGHTS
 
 

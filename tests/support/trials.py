@@ -15,15 +15,18 @@ import yaml
 from PIL import Image, ImageDraw
 
 from seedbank.bank import Bank
-from seedbank.pictures import pixel_digest, png
+from seedbank.models.card import ModelCard
 from seedbank.records import sha256
-from seedbank.references.reference import Reference, ReferenceSet, Rights
+from seedbank.references.records import Reference, ReferenceSet, Rights
 from seedbank.review.decisions import record_decision
-from seedbank.review.dossier import Dossier, prepare_dossier
+from seedbank.review.dossier import prepare_dossier
+from seedbank.review.records import Dossier
 from seedbank.review.roster import Reviewer, load_roster
-from seedbank.seeds import Lineage, Seed
+from seedbank.selection.records import Pool, Receipt, SamplerConfig, Scores
+from seedbank.selection.seeds import Lineage, Seed
 from seedbank.settings import Settings
-from seedbank.trials import Candidate, ModelCard, Pool, Receipt, SamplerConfig, Scores, Trial
+from seedbank.storage.images import pixel_digest, png
+from seedbank.trials.records import Candidate, Trial
 
 CONCEPT = "wingnut"
 ROSTER = {"alice": {"name": "Alice Example"}, "bob": {"name": "Bob Example"}, "carol": {"name": "Carol Example"}}

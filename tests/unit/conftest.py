@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seedbank.trials import ModelCard, SamplerConfig
+from seedbank.models.card import ModelCard
+from seedbank.selection.records import SamplerConfig
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

@@ -11,7 +11,7 @@ import typer
 
 from seedbank import __version__
 from seedbank.errors import SeedbankError
-from seedbank.threads import share_cores
+from seedbank.settings import share_cores
 
 app = typer.Typer(
     name="seedbank",

@@ -57,7 +57,7 @@ def selection(
     from seedbank.evaluation.problems import shipped_problem
     from seedbank.evaluation.report import summarise
     from seedbank.models import load_auditor
-    from seedbank.search import code_version
+    from seedbank.trials.code import code_version
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("expected a GPU for --device cuda, found none; leave it out to run on the CPU")

@@ -11,7 +11,7 @@ from seedbank.cli.search import bars
 from seedbank.errors import RefusedError
 
 if TYPE_CHECKING:
-    from seedbank.expansion import ExpansionRecord
+    from seedbank.trials.records import ExpansionRecord
 
 
 def expand(
@@ -32,7 +32,7 @@ def expand(
 
     Example: seedbank expand 3f9a1c04be77 -n 50
     """
-    from seedbank.expansion import expand_seeds
+    from seedbank.trials.expand import expand_seeds
 
     bank = open_bank()
     with bars() as report:

@@ -12,7 +12,7 @@ from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
 from seedbank.errors import UnusableReferences
 
 if TYPE_CHECKING:
-    from seedbank.references.outcomes import IntakeReport
+    from seedbank.references.intake.outcomes import IntakeReport
     from seedbank.references.validation import Examination
 
 SHORT = 12
@@ -38,7 +38,7 @@ def intake(
 
     Example: seedbank intake examples/photos
     """
-    from seedbank.references.intake import intake as take_in
+    from seedbank.references.intake.stage import intake as take_in
 
     bank = open_bank()
     with Console(stderr=True).status("taking photos in") as status:
@@ -103,7 +103,7 @@ def _print_report(report: IntakeReport) -> None:
 
 def _print_examination(examination: Examination, store: str) -> None:
     """The report's contact sheet, measures and advice, in text."""
-    from seedbank.references.catalogue import SET
+    from seedbank.references.report.catalogue import SET
 
     rows = [
         (verdict.name, verdict.photo[:SHORT], "in" if verdict.chosen else "out", "\n".join(verdict.reasons))

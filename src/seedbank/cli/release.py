@@ -14,10 +14,9 @@ from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
 from seedbank.errors import RefusedError
 
 if TYPE_CHECKING:
+    from seedbank.inspection.trace import Node, Trace
     from seedbank.release.verify import Files
-    from seedbank.review.decisions import Decision
-    from seedbank.review.dossier import Dossier
-    from seedbank.trace import Node, Trace
+    from seedbank.review.records import Decision, Dossier
 
 ConceptArgument = Annotated[str, typer.Argument(help="Name of the concept.")]
 ReleaseArgument = Annotated[
@@ -30,10 +29,10 @@ def review(concept: ConceptArgument, json: JsonFlag = False) -> None:
 
     Example: seedbank review wingnut
     """
-    from seedbank.review.decisions import decision_of
     from seedbank.review.dossier import prepare_dossier
+    from seedbank.review.records import decision_of
     from seedbank.review.roster import SEATS
-    from seedbank.search import latest_trial
+    from seedbank.trials.records import latest_trial
 
     bank = open_bank()
     dossier = prepare_dossier(bank, latest_trial(bank, concept))
@@ -58,7 +57,7 @@ def release(concept: ConceptArgument, json: JsonFlag = False) -> None:
     Example: seedbank release wingnut
     """
     from seedbank.release import publish
-    from seedbank.review.dossier import latest_dossier
+    from seedbank.review.records import latest_dossier
 
     bank = open_bank()
     with Console(stderr=True).status(f"publishing {concept}"):
@@ -83,9 +82,9 @@ def verify(
 
     Example: seedbank verify ./wingnut-release --key release.pub
     """
+    from seedbank.evidence.signing import PublicKey
     from seedbank.release.verify import verify_files
     from seedbank.settings import Settings
-    from seedbank.signing import PublicKey
 
     public = PublicKey.read(key or Settings.from_env().keys / "release.pub")
     held = verify_files(_read(release), public)
@@ -137,8 +136,8 @@ def log(concept: ConceptArgument, json: JsonFlag = False) -> None:
 
     Example: seedbank log wingnut
     """
-    from seedbank.search import latest_trial
-    from seedbank.tracking import log_trial
+    from seedbank.tracking.log import log_trial
+    from seedbank.trials.records import latest_trial
 
     bank = open_bank()
     trial = latest_trial(bank, concept)
@@ -155,8 +154,8 @@ def status(json: JsonFlag = False) -> None:
 
     Example: seedbank status
     """
-    from seedbank.release.publish import pinned_entries
-    from seedbank.status import status as read_status
+    from seedbank.inspection.status import status as read_status
+    from seedbank.release.records import pinned_entries
 
     bank = open_bank()
     length, found = bank.ledger.verify(pinned_entries(bank)), read_status(bank)
@@ -181,7 +180,7 @@ def trace(
 
     Example: seedbank trace 3f2a9c1b
     """
-    from seedbank.trace import trace as find
+    from seedbank.inspection.trace import trace as find
 
     found = find(open_bank(), digest)
     if json:
@@ -198,8 +197,8 @@ def keys(json: JsonFlag = False) -> None:
 
     Example: seedbank keys
     """
+    from seedbank.evidence.signing import ensure_keys
     from seedbank.settings import Settings
-    from seedbank.signing import ensure_keys
 
     folder = Settings.from_env().keys
     signers = ensure_keys(folder)

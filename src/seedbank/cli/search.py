@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from seedbank.bank import Bank
     from seedbank.concepts import Concept
-    from seedbank.evaluation.scan import Scan
-    from seedbank.search import Report
-    from seedbank.trials import Trial
+    from seedbank.trials.records import Trial
+    from seedbank.trials.run import Report
+    from seedbank.trials.scan import Scan
 
 STAGES = {
     "load": "loading models",
@@ -48,8 +48,8 @@ def optimise(
 
     Example: seedbank optimise wingnut --preset balanced
     """
-    from seedbank.references.validation import latest_reference_set
-    from seedbank.search import run_trial
+    from seedbank.references.records import latest_reference_set
+    from seedbank.trials.run import run_trial
 
     _share_cores()
     bank = open_bank()
@@ -99,8 +99,8 @@ def diagnose(
 
     Example: seedbank diagnose wingnut
     """
-    from seedbank.references.validation import latest_reference_set
-    from seedbank.search import ADVICE
+    from seedbank.references.records import latest_reference_set
+    from seedbank.trials.run import ADVICE
 
     bank = open_bank()
     asked = bank.concept(concept)
@@ -128,7 +128,7 @@ def _share_cores() -> None:
 
 
 def _with_preset(concept: Concept, preset: str | None) -> Concept:
-    from seedbank.selection.recipes import PRESETS
+    from seedbank.selection.search.recipes import PRESETS
 
     if preset is None:
         return concept
@@ -139,7 +139,7 @@ def _with_preset(concept: Concept, preset: str | None) -> Concept:
 
 def _scan(bank: Bank, concept: Concept, seeds: int) -> Scan:
     _share_cores()
-    from seedbank.evaluation.scan import scan_concept
+    from seedbank.trials.scan import scan_concept
 
     with bars() as report:
         return scan_concept(
@@ -152,8 +152,8 @@ def _scan(bank: Bank, concept: Concept, seeds: int) -> Scan:
 
 def _photos(bank: Bank, concept: str) -> list[Image.Image]:
     """The photos of the latest reference set; none where there is no set yet."""
-    from seedbank.references.validation import latest_reference_set
-    from seedbank.search import reference_images
+    from seedbank.references.photos import reference_images
+    from seedbank.references.records import latest_reference_set
 
     try:
         return reference_images(bank, latest_reference_set(bank, concept))

@@ -14,8 +14,8 @@ from seedbank.demo.servers import READY_SECONDS
 from seedbank.demo.service import Service
 from seedbank.demo.story import DAGS, has_ended, left_out, news, next_dag, sentence
 from seedbank.errors import OutsideError
-from seedbank.ledger import Entry
-from seedbank.references.validation import load_reference_set
+from seedbank.evidence.ledger import Entry
+from seedbank.references.records import load_reference_set
 
 POLL_SECONDS = 1.0
 SETTLE_SECONDS = 60.0

@@ -17,8 +17,7 @@ import yaml
 
 import seedbank
 from seedbank.errors import UsageError
-from seedbank.settings import Settings
-from seedbank.threads import share_cores
+from seedbank.settings import Settings, share_cores
 
 ROLES = {"admin": "admin", "mia": "op", "alice": "user", "bob": "user"}
 """Who can sign in to Airflow, and the role each has there. ``user`` is the lowest role that may answer a review."""

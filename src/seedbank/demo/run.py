@@ -20,7 +20,7 @@ from seedbank.demo.home import REQUESTER, DemoHome
 from seedbank.demo.progress import Progress
 from seedbank.demo.servers import running
 from seedbank.demo.story import INTAKE, REVIEW, SEARCH, next_dag
-from seedbank.status import concept_status
+from seedbank.inspection.status import concept_status
 
 
 def run(home: DemoHome, concepts: Sequence[str], *, scripted: bool, progress: Progress) -> bool:

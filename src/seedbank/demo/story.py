@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from seedbank.ledger import Entry
-from seedbank.references.reference import ReferenceSet
-from seedbank.status import Stage, concept_status
+from seedbank.evidence.ledger import Entry
+from seedbank.inspection.status import Stage, concept_status
+from seedbank.references.records import ReferenceSet
 
 INTAKE, SEARCH, REVIEW = DAGS = ("reference_intake", "seed_optimisation", "release_review")
 """The DAGs in the order of the work."""

@@ -31,7 +31,7 @@ def methods() -> dict[str, Method]:
     """Every method by its name: ours, the baselines, the two fine-tunings."""
     from seedbank.evaluation.methods import BY_NAME
     from seedbank.evaluation.recipes import RecipeMethod
-    from seedbank.selection.recipes import PRESETS
+    from seedbank.selection.search.recipes import PRESETS
 
     return {**{name: RecipeMethod(recipe) for name, recipe in PRESETS.items()}, **BY_NAME}
 
@@ -54,7 +54,7 @@ def bench_selection(
     Raises:
         UsageError: an unknown method.
     """
-    from seedbank.selection.recipes import PRESETS
+    from seedbank.selection.search.recipes import PRESETS
 
     by_name = methods()
     unknown = [name for name in names if name not in by_name]
@@ -133,7 +133,7 @@ def read_rows(path: Path, *, same: Sequence[str] = ()) -> Known:
         UsageError: there is no such file, or other code measured it: its rows do not belong in one table with new ones.
     """
     from seedbank.evaluation.report import from_json
-    from seedbank.search import code_version
+    from seedbank.trials.code import code_version
 
     try:
         rows, about = from_json(path.read_text(encoding="utf-8"))
@@ -166,7 +166,7 @@ def write_results(
     ``device`` is named where a row does not say what it was measured on.
     """
     from seedbank.evaluation.report import plot_hacking, plot_success, to_json, to_markdown
-    from seedbank.search import code_version
+    from seedbank.trials.code import code_version
 
     folder.mkdir(parents=True, exist_ok=True)
     code = ", ".join(dict.fromkeys(codes or [code_version()]))

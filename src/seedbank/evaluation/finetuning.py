@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from seedbank.errors import UsageError
-from seedbank.selection.draws import integer
-from seedbank.selection.families import StableDiffusion
+from seedbank.selection.sampling.families import StableDiffusion
+from seedbank.selection.sampling.noise import integer
 
 NEW_WORD = "<concept>"
 BACKWARD = 2

@@ -17,22 +17,21 @@ import torch
 from torch import Tensor
 
 from seedbank.errors import UsageError
-from seedbank.evaluation.auditor import Pixels, Success, label_of, success
 from seedbank.evaluation.machine import machine
 from seedbank.evaluation.memory import PeakMemory
-from seedbank.selection import sphere
-from seedbank.selection.draws import draws, plain_seed
-from seedbank.selection.engines.base import stacked
-from seedbank.selection.guard import Embed, Guard, make_guard
-from seedbank.selection.objective import LowFrequency, Objective, Semantic
-from seedbank.selection.sampler import Sampler, from_pixels, make_sampler, to_pixels
-from seedbank.selection.targets import Encoder, Targets, make_targets, through_codec
-from seedbank.vendi import effective_number
+from seedbank.selection.judging.diversity import effective_number
+from seedbank.selection.judging.guard import Embed, Guard, make_guard
+from seedbank.selection.judging.targets import Encoder, Targets, make_targets, through_codec
+from seedbank.selection.sampling import sphere
+from seedbank.selection.sampling.noise import draws, plain_seed, stacked
+from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler, to_pixels
+from seedbank.selection.search.objective import LowFrequency, Objective, Semantic
+from seedbank.trials.audit import Pixels, Success, label_of, success
 
 if TYPE_CHECKING:
     from seedbank.models import Auditor
-    from seedbank.seeds import Seed
-    from seedbank.trials import SamplerConfig
+    from seedbank.selection.records import SamplerConfig
+    from seedbank.selection.seeds import Seed
 
 
 POOL = 64

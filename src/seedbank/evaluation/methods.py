@@ -11,6 +11,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from seedbank.evaluation.baselines import Baseline, Doodl, Nesterov, SphericalCentroid, first_memory, move, risen
+from seedbank.evaluation.engines import BayesianMixes, Engine, EvolvedMixes, RestartedNeighbours
 from seedbank.evaluation.finetuning import (
     LORA,
     SMALL_INVERSION,
@@ -21,18 +23,15 @@ from seedbank.evaluation.finetuning import (
     textual_inversion,
 )
 from seedbank.evaluation.harness import Budget, Meter, Method, Outcome, Problem, finish
-from seedbank.seeds import Lineage, Seed
-from seedbank.selection import updates
-from seedbank.selection.baselines import Baseline, Doodl, Nesterov, SphericalCentroid, first_memory, move, risen
-from seedbank.selection.draws import plain_seed, to_numpy
-from seedbank.selection.engines import BayesianMixes, Engine, EvolvedMixes, RestartedNeighbours
-from seedbank.selection.engines.base import stacked
-from seedbank.selection.gradients import Mode, slope
-from seedbank.selection.objective import Objective, PaperAppearance, PaperSemantic
-from seedbank.selection.recipes import AdamW
-from seedbank.selection.runners import climb_without_gradients
-from seedbank.selection.targets import make_paper_targets
-from seedbank.selection.updates import Memory
+from seedbank.evaluation.runners import climb_without_gradients
+from seedbank.selection.judging.targets import make_paper_targets
+from seedbank.selection.sampling.gradients import Mode, slope
+from seedbank.selection.sampling.noise import plain_seed, stacked, to_numpy
+from seedbank.selection.search import updates
+from seedbank.selection.search.objective import Objective, PaperAppearance, PaperSemantic
+from seedbank.selection.search.recipes import AdamW
+from seedbank.selection.search.updates import Memory
+from seedbank.selection.seeds import Lineage, Seed
 
 DEAREST = 4
 """A gradient costs at most so many drawings: one, and through all of it recomputation and a backward pass counted twice."""
@@ -188,10 +187,10 @@ class GradientBaseline:
         update: the rule.
         objective: what is minimised.
         iterations: gradient steps at most.
-        gradient: a mode of :mod:`seedbank.selection.gradients`.
+        gradient: a mode of :mod:`seedbank.selection.sampling.gradients`.
         keep: ``best`` by the objective, or the ``last`` iterate.
         rises: a start ends when its objective rose more than so many times in a row, and the iterate before that is kept
-            (:func:`~seedbank.selection.baselines.risen`); 0 for never.
+            (:func:`~seedbank.evaluation.baselines.risen`); 0 for never.
     """
 
     name: str

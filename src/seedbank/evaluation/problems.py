@@ -17,7 +17,7 @@ def shipped_problem(kind: str, *, photos: int = 8, model: str = "parts", device:
     from seedbank.models import load_encoder, load_guard, load_pipeline
     from seedbank.models.parts.examples import photo
     from seedbank.models.parts.world import frequencies, prompt
-    from seedbank.selection.targets import stack_images
+    from seedbank.selection.judging.targets import stack_images
 
     counts = frequencies()
     if kind not in counts:

@@ -1,4 +1,4 @@
-"""Our recipes as methods of the benchmark: the same search that :func:`seedbank.selection.select` runs, judged like all the others."""
+"""Our recipes as methods of the benchmark: the search that :func:`seedbank.selection.select` runs, judged like all the others."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from PIL import Image
 
 from seedbank.evaluation.harness import Budget, Meter, Outcome, Problem, finish
-from seedbank.seeds import Seed
-from seedbank.selection.recipes import Recipe
-from seedbank.selection.results import Event
-from seedbank.selection.sampler import to_pixels
-from seedbank.selection.select import Search
+from seedbank.selection.sampling.sampler import to_pixels
+from seedbank.selection.search.recipes import Recipe
+from seedbank.selection.search.results import Event
+from seedbank.selection.search.select import Search
+from seedbank.selection.seeds import Seed
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seedbank.evaluation.auditor import RESAMPLES, Success, success
 from seedbank.evaluation.harness import NO_LIMIT, Row
+from seedbank.trials.audit import RESAMPLES, Success, success
 
 Bools = npt.NDArray[np.bool_]
 

@@ -1,6 +1,28 @@
-"""Models: diffusion pipelines and the three judges, loaded from safetensors only and known by the digest of their files."""
+"""Models: diffusion pipelines and the three judges, loaded from safetensors only and known by the digest of their files.
 
-from seedbank.models.judges import Auditor, Embedder, load_auditor, load_encoder, load_guard
-from seedbank.models.pipelines import LoadedModel, load_pipeline
+Names below are imported when first used, so that a record that names a model can be read without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seedbank.models.judges import Auditor, Embedder, load_auditor, load_encoder, load_guard
+    from seedbank.models.pipelines import LoadedModel, load_pipeline
+
+_HOMES = {
+    "judges": ("Auditor", "Embedder", "load_auditor", "load_encoder", "load_guard"),
+    "pipelines": ("LoadedModel", "load_pipeline"),
+}
+"""Where each exported name is defined."""
 
 __all__ = ["Auditor", "Embedder", "LoadedModel", "load_auditor", "load_encoder", "load_guard", "load_pipeline"]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

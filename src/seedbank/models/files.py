@@ -14,8 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from seedbank.errors import OutsideError, UsageError
+from seedbank.models.card import ModelCard
 from seedbank.records import sha256
-from seedbank.trials import ModelCard
 
 SHIPPED = "parts"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".msgpack")

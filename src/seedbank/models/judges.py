@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seedbank.errors import UsageError
+from seedbank.models.card import ModelCard
 from seedbank.models.files import describe, find_model, quiet
-from seedbank.trials import ModelCard
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import torch
 from pydantic import ValidationError
 
 from seedbank.errors import UsageError
+from seedbank.models.card import ModelCard
 from seedbank.models.files import PICKLES, describe, find_model, quiet
-from seedbank.trials import ModelCard, SamplerConfig
+from seedbank.selection.records import SamplerConfig
 
 LIBRARIES = {"diffusers", "transformers"}
 """Where a pipeline's parts may come from; anything else would be code of the model's own."""
@@ -77,7 +78,7 @@ def _load(folder: Path, index: Mapping[str, Any], model: str, dtype: torch.dtype
 
 def _check_index(folder: Path, model: str) -> dict[str, Any]:
     """Refuse what this code does not sample exactly, and whatever would run a stranger's code."""
-    from seedbank.selection.families import ADAPTERS
+    from seedbank.selection.sampling.families import ADAPTERS
 
     index = _json(folder / "model_index.json", model, "a diffusers model_index.json", "name a pipeline folder")
     family = index.get("_class_name")
@@ -131,7 +132,7 @@ def _settle_scheduler(pipeline: Any) -> tuple[str, ...]:
     """Keep the scheduler if its steps can be reproduced; replace it by DDIM, saying why, if not."""
     from diffusers import DDIMScheduler
 
-    from seedbank.selection.schedules import FLOW, unsupported
+    from seedbank.selection.sampling.schedules import FLOW, unsupported
 
     fault, shipped = unsupported(pipeline.scheduler), pipeline.scheduler
     if not fault:
@@ -152,7 +153,7 @@ def _variant(folder: Path) -> str | None:
 
 def _sampler(folder: Path, pipeline: Any) -> SamplerConfig:
     """The sampling the model's makers intend: what ``seedbank.json`` says, and the family's usual for what it does not say."""
-    from seedbank.selection.sampler import default_config
+    from seedbank.selection.sampling.sampler import default_config
 
     usual = default_config(pipeline)
     if not (folder / SETTINGS).is_file():

@@ -21,7 +21,7 @@ from seedbank.bank import Bank
 from seedbank.errors import OutsideError, SeedbankError, UsageError
 from seedbank.orchestration.pages import Page, dossier_page, overview_page
 from seedbank.orchestration.runs import s3_access
-from seedbank.review.dossier import Dossier, load_dossier
+from seedbank.review.records import Dossier, load_dossier
 from seedbank.settings import Settings
 
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]

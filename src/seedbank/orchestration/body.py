@@ -11,11 +11,11 @@ from itertools import zip_longest
 
 from seedbank.orchestration.cases import Case
 from seedbank.orchestration.links import dossier_url, image_url, sheet_url
-from seedbank.references.reference import Reference
+from seedbank.references.records import Reference
 from seedbank.review.decisions import MIN_REASON
-from seedbank.review.dossier import Dossier
+from seedbank.review.records import Dossier
 from seedbank.review.roster import SEATS
-from seedbank.trials import Candidate
+from seedbank.trials.records import Candidate
 
 THUMBNAIL_PX = 160
 """Side of the pictures in the form; three fit side by side."""

@@ -12,8 +12,8 @@ from seedbank.bank import Bank
 from seedbank.errors import NotApproved, UnusableReferences, UsageError
 from seedbank.orchestration.runs import Order
 from seedbank.references.clearance import cleared
-from seedbank.review.decisions import MIN_REASON, Decision, decision_of, record_decision
-from seedbank.review.dossier import Dossier, load_dossier
+from seedbank.review.decisions import MIN_REASON, record_decision
+from seedbank.review.records import Decision, Dossier, decision_of, load_dossier
 from seedbank.review.roster import SEATS, Reviewer, Roster, load_roster
 
 MAX_REASON = 2000

@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from seedbank.bank import Bank
 from seedbank.errors import RefusedError, UsageError
 from seedbank.orchestration.links import api_url, board_url, dossier_url, image_url, report_url, sheet_url
-from seedbank.review.decisions import MIN_REASON, Decision, decision_of
-from seedbank.review.dossier import Dossier, load_dossier
+from seedbank.review.decisions import MIN_REASON
+from seedbank.review.records import Decision, Dossier, decision_of, load_dossier
 from seedbank.review.roster import SEATS
 
 IMAGE_PX = 192

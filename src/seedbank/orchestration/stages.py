@@ -11,7 +11,7 @@ from seedbank.errors import UnusableReferences, UsageError
 from seedbank.orchestration.assets import DOSSIERS, REFERENCE_SETS, RELEASES
 from seedbank.orchestration.links import absolute, report_url
 from seedbank.orchestration.runs import Order, s3_access
-from seedbank.threads import share_cores
+from seedbank.settings import share_cores
 
 log = logging.getLogger(__name__)
 share_cores()  # a worker shares its machine with the scheduler and other tasks
@@ -23,7 +23,7 @@ def take_in() -> list[str]:
     Returns:
         The concepts to validate: after a clock's scan those that got something new, after a person's trigger all that have photos here.
     """
-    from seedbank.references.intake import intake
+    from seedbank.references.intake.stage import intake
 
     context = get_current_context()
     order, params = Order.of(context), context["params"]
@@ -48,7 +48,8 @@ def take_in() -> list[str]:
 
 def validate(concept_name: str) -> str:
     """Judge the concept's pool and freeze a reference set; its digest. Announces the set as the concept's partition."""
-    from seedbank.references.validation import examine, load_reference_set
+    from seedbank.references.records import load_reference_set
+    from seedbank.references.validation import examine
 
     logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it would bury the verdicts
     context = get_current_context()
@@ -70,8 +71,8 @@ def validate(concept_name: str) -> str:
 
 def optimise() -> str:
     """Search seeds for the run's concept against the set that caused the run (or the latest); the trial's key."""
-    from seedbank.references.validation import latest_reference_set, load_reference_set
-    from seedbank.search import run_trial
+    from seedbank.references.records import latest_reference_set, load_reference_set
+    from seedbank.trials.run import run_trial
 
     order = Order.of(get_current_context(), REFERENCE_SETS)
     bank = order.bank()
@@ -83,8 +84,8 @@ def optimise() -> str:
 
 def log_to_mlflow(trial_key: str) -> str:
     """Log the trial to MLflow; the run's id. Logging it again adds nothing."""
-    from seedbank.search import load_trial
-    from seedbank.tracking import log_trial
+    from seedbank.tracking.log import log_trial
+    from seedbank.trials.records import load_trial
 
     order = Order.of(get_current_context(), REFERENCE_SETS)
     bank = order.bank()
@@ -94,7 +95,7 @@ def log_to_mlflow(trial_key: str) -> str:
 def freeze(trial_key: str, mlflow_run: str) -> str:
     """Freeze the dossier of the trial; its digest. Announces it for review as the concept's partition."""
     from seedbank.review.dossier import prepare_dossier
-    from seedbank.search import load_trial
+    from seedbank.trials.records import load_trial
 
     context = get_current_context()
     order = Order.of(context, REFERENCE_SETS)
@@ -143,7 +144,7 @@ def tag_mlflow() -> None:
 
     from seedbank.orchestration.cases import Case
     from seedbank.release import publish
-    from seedbank.tracking import log_decision, log_release
+    from seedbank.tracking.log import log_decision, log_release
 
     case = Case.of(Order.of(get_current_context(), DOSSIERS))
     try:

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 from seedbank.bank import Bank
 from seedbank.errors import UnusableReferences
-from seedbank.references.reference import Reference
+from seedbank.references.records import Reference
 from seedbank.references.rights import check_reference
 
 

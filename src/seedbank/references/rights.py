@@ -1,5 +1,5 @@
 """Rights: who allows a photo to be used, for what, and until when. Read from a YAML sidecar, ``photo.jpg.yaml``, or from a row of a table
-(:mod:`seedbank.references.tables`)."""
+(:mod:`seedbank.references.intake.tables`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from seedbank.errors import RefusedError
-from seedbank.references.reference import Reference, Rights
+from seedbank.references.records import Reference, Rights
 
 MAX_SIDECAR_BYTES = 65_536
 """A sidecar is a dozen lines; anything longer was not written by a person."""

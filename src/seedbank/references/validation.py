@@ -18,35 +18,39 @@ The same pool under the same policy, rights and guard gives the same set. Time e
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import numpy as np
-from PIL import Image
 
 from seedbank import __version__
 from seedbank.bank import Bank
 from seedbank.concepts import Concept
-from seedbank.errors import StoreError, UnusableReferences
+from seedbank.errors import UnusableReferences
+from seedbank.models.card import ModelCard
 from seedbank.records import canonical_json, sha256
-from seedbank.references.advice import advise
-from seedbank.references.choosing import Resolved, resolve
-from seedbank.references.embedding import Embeds, embed
-from seedbank.references.examination import Examination
-from seedbank.references.intake import load_pool
-from seedbank.references.judging import Checks, sitting
-from seedbank.references.look import Look
-from seedbank.references.measured import measures_of
-from seedbank.references.pool import MeasuredPool, Siblings, measure_pool, numbers
-from seedbank.references.reference import Reference, ReferenceSet
-from seedbank.references.report import Findings, write_report
+from seedbank.references.choosing.advice import advise
+from seedbank.references.choosing.choose import Resolved, resolve
+from seedbank.references.choosing.verdicts import broken_by, explain, explain_rows, tell_verdicts
+from seedbank.references.judging.embedding import Embeds, embed
+from seedbank.references.judging.expectations_runner import Checks, sitting
+from seedbank.references.judging.look import Look
+from seedbank.references.judging.measured import measures_of
+from seedbank.references.judging.pool import MeasuredPool, Siblings, measure_pool, numbers
+from seedbank.references.judging.siblings import find_siblings
+from seedbank.references.judging.suites import PHOTOS, SET, photo_suite, set_suite
+from seedbank.references.photos import working_image
+from seedbank.references.records import (
+    Examination,
+    Reference,
+    ReferenceSet,
+    latest_reference_set,
+    load_pool,
+    load_reference_set,
+)
+from seedbank.references.report.page import Findings, write_report
 from seedbank.references.rights import check_reference
-from seedbank.references.siblings import find_siblings
-from seedbank.references.suites import PHOTOS, SET, photo_suite, set_suite
-from seedbank.references.verdicts import broken_by, explain, explain_rows, tell_verdicts
-from seedbank.trials import ModelCard
 
 __all__ = [
     "Embeds",
@@ -100,58 +104,6 @@ def examine(bank: Bank, concept: Concept, *, embedder: Embeds | None = None, tod
         bank.store.put_new(key, examination.to_bytes())
     _write_to_ledger(bank, examination)
     return examination
-
-
-def load_reference_set(bank: Bank, digest: str) -> ReferenceSet:
-    """The frozen set with this digest.
-
-    Raises:
-        UnusableReferences: there is none.
-        StoreError: its bytes do not have this digest.
-    """
-    try:
-        found = ReferenceSet.from_bytes(bank.store.get(f"reference-sets/{digest}.json"))
-    except KeyError:
-        raise UnusableReferences(
-            f"no reference set {digest} in {bank.store.url}; run `seedbank validate` first"
-        ) from None
-    if found.digest != digest:
-        raise StoreError(
-            f"expected reference set {digest}, got {found.digest}; the object was changed in {bank.store.url}"
-        )
-    return found
-
-
-def latest_reference_set(bank: Bank, concept_name: str) -> ReferenceSet:
-    """The set that the newest validation of the concept froze.
-
-    Raises:
-        UnusableReferences: it was never validated, or the newest validation refused its pool.
-    """
-    *_, newest = [None, *bank.ledger.entries(concept=concept_name, event="references")]
-    if newest is None:
-        raise UnusableReferences(f"no reference set for {concept_name}; run `seedbank validate {concept_name}` first")
-    if newest.event != "references.validated":
-        raise UnusableReferences(f"the photos of {concept_name} were refused on {newest.time}: {newest.data['reason']}")
-    return load_reference_set(bank, newest.data["reference_set"])
-
-
-def working_image(bank: Bank, reference: Reference) -> Image.Image:
-    """The working copy of a photo: upright, RGB, without metadata.
-
-    Raises:
-        StoreError: it is not there, or not what was made of the photo at intake.
-    """
-    try:
-        data = bank.store.get(f"working/{reference.photo}.png")
-    except KeyError:
-        raise StoreError(
-            f"no working copy of {reference.name} in {bank.store.url}; run `seedbank intake` again"
-        ) from None
-    if sha256(data) != reference.working:
-        raise StoreError(f"the working copy of {reference.name} was changed in {bank.store.url}; restore it")
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-        return image.convert("RGB")
 
 
 @dataclass(frozen=True)

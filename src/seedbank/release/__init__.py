@@ -1,7 +1,7 @@
 """Releases: what is published, how it is proved, and how it is drawn again."""
 
-from seedbank.release.manifest import Manifest
-from seedbank.release.publish import Release, latest_release, publish
+from seedbank.release.publish import publish
+from seedbank.release.records import Manifest, Release, latest_release
 from seedbank.release.replay import ReplayReport, replay_release
 from seedbank.release.verify import VerifiedRelease, verify_release
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seedbank.release.manifest import Manifest
-from seedbank.trials import ModelCard
+from seedbank.models.card import ModelCard
+from seedbank.release.records import Manifest
 
 
 def readme(manifest: Manifest) -> str:

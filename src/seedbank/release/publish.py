@@ -10,16 +10,16 @@ All bytes follow from the dossier, the decisions and the store, so that a public
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 
 from seedbank.bank import Bank
-from seedbank.errors import UsageError, VerificationError
+from seedbank.errors import VerificationError
+from seedbank.evidence.signing import PublicKey, Statement, ensure_key
 from seedbank.records import sha256
 from seedbank.references.clearance import cleared
-from seedbank.references.reference import Reference
-from seedbank.references.validation import load_reference_set
-from seedbank.release.manifest import (
+from seedbank.references.records import Reference, load_reference_set
+from seedbank.release.papers import datasheet, readme
+from seedbank.release.records import (
     DOSSIER,
     MANIFEST,
     PREDICATE,
@@ -27,34 +27,18 @@ from seedbank.release.manifest import (
     Keeping,
     Manifest,
     Pin,
+    Release,
     ReleasedImage,
     decision_file,
     release_folder,
 )
-from seedbank.release.papers import datasheet, readme
 from seedbank.release.software import software
 from seedbank.release.verify import read_stored, verify_files
-from seedbank.review.decisions import Decision, approved, envelope_of
-from seedbank.review.dossier import Dossier, load_dossier, trial_of
-from seedbank.review.pictures import read_picture
-from seedbank.seeds import Seed
-from seedbank.signing import PublicKey, Statement, ensure_key
-from seedbank.trials import Candidate
-
-
-@dataclass(frozen=True)
-class Release:
-    """A published release.
-
-    Attributes:
-        folder: its key prefix in the store.
-        manifest: what is in it.
-        statement: SHA-256 of the signed statement.
-    """
-
-    folder: str
-    manifest: Manifest
-    statement: str
+from seedbank.review.decisions import approved
+from seedbank.review.records import Decision, Dossier, envelope_of, load_dossier, trial_of
+from seedbank.selection.seeds import Seed
+from seedbank.trials.images import read_picture
+from seedbank.trials.records import Candidate
 
 
 def publish(bank: Bank, dossier_digest: str, *, today: date | None = None) -> Release:
@@ -83,21 +67,6 @@ def publish(bank: Bank, dossier_digest: str, *, today: date | None = None) -> Re
         verify_files({**read_stored(bank, folder), STATEMENT: sealed}, signer.public)
         bank.store.put_new(f"{folder}/{STATEMENT}", sealed)
     return _published(bank, folder, dossier, signer.public)
-
-
-def latest_release(bank: Bank, concept: str) -> str:
-    """Key prefix of the release of ``concept`` that was published last; raises :class:`~seedbank.errors.UsageError` if there is none."""
-    *_, newest = [None, *bank.ledger.entries(concept=concept, event="release.published")]
-    if newest is None:
-        raise UsageError(f"no release of {concept!r} yet; `seedbank status` says where it stands")
-    return str(newest.data["folder"])
-
-
-def pinned_entries(bank: Bank) -> dict[int, str]:
-    """Digests of ledger entries, by number, that the releases in the store pin: :meth:`seedbank.ledger.Ledger.verify` takes them."""
-    manifests = (key for key in bank.store.keys("releases/") if key.endswith(f"/{MANIFEST}"))
-    pins = (Manifest.from_bytes(bank.store.get(key)).ledger for key in manifests)
-    return {pin.number: pin.entry for pin in pins}
 
 
 def release_files(

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from seedbank.errors import VerificationError
-from seedbank.pictures import pixel_digest
-from seedbank.release.manifest import MANIFEST, Manifest, ReleasedImage
+from seedbank.release.records import MANIFEST, Manifest, ReleasedImage
 from seedbank.release.software import differences, software
 from seedbank.release.verify import Files, read_folder
-from seedbank.review.pictures import decode
-from seedbank.seeds import Seed
+from seedbank.selection.seeds import Seed
+from seedbank.storage.images import pixel_digest
+from seedbank.trials.images import decode
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _drawer(manifest: Manifest, model: str | None) -> Callable[[Seed], np.ndarra
     import torch
 
     from seedbank.models import load_pipeline
-    from seedbank.selection.sampler import make_sampler
+    from seedbank.selection.sampling.sampler import make_sampler
 
     loaded = load_pipeline(model or _source(manifest), dtype=getattr(torch, manifest.sampler.dtype))
     if loaded.card.content != manifest.model.content:

@@ -20,14 +20,14 @@ import numpy as np
 
 from seedbank.bank import Bank
 from seedbank.errors import NotApproved, UsageError, VerificationError
-from seedbank.pictures import pixel_digest
+from seedbank.evidence.signing import PublicKey, open_envelope
 from seedbank.records import sha256
-from seedbank.release.manifest import DOSSIER, MANIFEST, PREDICATE, STATEMENT, Manifest, ReleasedImage, decision_file
-from seedbank.review.decisions import check_approval, read_decision
-from seedbank.review.dossier import Dossier
-from seedbank.review.pictures import decode
-from seedbank.seeds import Seed
-from seedbank.signing import PublicKey, open_envelope
+from seedbank.release.records import DOSSIER, MANIFEST, PREDICATE, STATEMENT, Manifest, ReleasedImage, decision_file
+from seedbank.review.decisions import check_approval
+from seedbank.review.records import Dossier, read_decision
+from seedbank.selection.seeds import Seed
+from seedbank.storage.images import pixel_digest
+from seedbank.trials.images import decode
 
 Files = Mapping[str, bytes]
 """Path within the release to content."""

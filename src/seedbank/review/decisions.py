@@ -11,55 +11,16 @@ from collections.abc import Collection
 from datetime import UTC, date, datetime
 from typing import Literal
 
-from pydantic import Field
-
 from seedbank.bank import Bank
-from seedbank.errors import NotApproved, RefusedError, UsageError, VerificationError
-from seedbank.records import Record, canonical_json, sha256
+from seedbank.errors import NotApproved, RefusedError, UsageError
+from seedbank.evidence.signing import ensure_key
+from seedbank.records import sha256
 from seedbank.references.clearance import cleared
-from seedbank.references.reference import DIGEST
-from seedbank.review.dossier import Dossier, load_dossier
+from seedbank.review.records import Decision, Dossier, _key, decision_of, envelope_of, load_dossier
 from seedbank.review.roster import SEATS, Reviewer, Roster, load_roster
-from seedbank.signing import PublicKey, Statement, ensure_key, open_envelope
 
-PREDICATE = "urn:seedbank:decision:v1"
 MIN_REASON = 5
 """Characters; the shortest reason that can say something."""
-
-
-class Decision(Record):
-    """One reviewer's answer about one dossier."""
-
-    dossier: str = Field(pattern=DIGEST)
-    concept: str
-    seat: int = Field(ge=1, le=SEATS)
-    reviewer: str = Field(min_length=1)
-    """The reviewer's id."""
-    name: str
-    verdict: Literal["publish", "reject"]
-    reason: str
-    time: str
-    """UTC, ISO 8601 with seconds."""
-    scripted: bool
-    """Whether a program answered, as in the demo."""
-    via: str
-    """Where the answer was given, e.g. ``airflow:release_review/<run id>``."""
-
-    def statement(self) -> Statement:
-        """This decision as an in-toto statement about its dossier."""
-        return Statement.about({_subject(self.dossier): self.dossier}, PREDICATE, self.model_dump(mode="json"))
-
-    @classmethod
-    def from_statement(cls, statement: Statement) -> Decision:
-        """Read a decision back; raises :class:`~seedbank.errors.VerificationError` if the statement is not one."""
-        decision = cls.from_bytes(canonical_json(statement.predicate))
-        if statement.predicate_type != PREDICATE or statement.digests() != {
-            _subject(decision.dossier): decision.dossier
-        }:
-            raise VerificationError(
-                f"expected a decision about dossier {decision.dossier}, got a statement about something else"
-            )
-        return decision
 
 
 def record_decision(
@@ -127,35 +88,6 @@ def settle(bank: Bank, decision: Decision) -> None:
         via=decision.via,
         envelope=sha256(envelope_of(bank, decision)),
     )
-
-
-def decision_of(bank: Bank, dossier: str, seat: int) -> Decision | None:
-    """The signed decision of ``seat``, or None while it has not answered.
-
-    Raises:
-        VerificationError: what lies there was not signed with the review key, or is about something else.
-    """
-    try:
-        envelope = bank.store.get(_key(dossier, seat))
-    except KeyError:
-        return None
-    decision = read_decision(envelope, PublicKey.read(bank.settings.keys / "review.pub"))
-    if (decision.dossier, decision.seat) != (dossier, seat):
-        raise VerificationError(
-            f"expected the decision of seat {seat} on dossier {dossier[:12]}, got that of seat {decision.seat} on "
-            f"{decision.dossier[:12]}; it was copied there"
-        )
-    return decision
-
-
-def read_decision(envelope: bytes, key: PublicKey) -> Decision:
-    """The decision in a signed envelope; raises :class:`~seedbank.errors.VerificationError` if it does not hold."""
-    return Decision.from_statement(open_envelope(envelope, key))
-
-
-def envelope_of(bank: Bank, decision: Decision) -> bytes:
-    """The stored envelope of a decision on record."""
-    return bank.store.get(_key(decision.dossier, decision.seat))
 
 
 def approved(bank: Bank, dossier: str) -> tuple[Decision, ...]:
@@ -251,11 +183,3 @@ def _same_answer(given: Decision, recorded: Decision | None) -> Decision:
 
 def _entry_key(decision: Decision) -> str:
     return f"{decision.dossier}/{decision.seat}"
-
-
-def _subject(dossier: str) -> str:
-    return f"dossiers/{dossier}.json"
-
-
-def _key(dossier: str, seat: int) -> str:
-    return f"decisions/{dossier}/{seat}.json"

@@ -6,50 +6,16 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from seedbank.bank import Bank
-from seedbank.errors import RefusedError, UsageError, VerificationError
-from seedbank.evaluation.sheets import to_png
-from seedbank.records import Record, sha256
-from seedbank.references.reference import Reference
-from seedbank.references.validation import load_reference_set
+from seedbank.errors import RefusedError
+from seedbank.references.records import load_reference_set
 from seedbank.review.flags import find_flags
-from seedbank.review.sheet import draw_sheet
-from seedbank.search import load_trial
-from seedbank.trials import Candidate, Pool, Trial, trial_folder
+from seedbank.review.records import Dossier, load_dossier, trial_of
+from seedbank.trials.contact_sheet import to_png
+from seedbank.trials.records import Trial
+from seedbank.trials.sheet import draw_sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-class Dossier(Record):
-    """References, plain-seed images and accepted candidates side by side, with scores and flags.
-
-    Its pictures lie in the store: references under ``working/<photo>.png``, all others under ``<trial folder>/images/<image>.png``, and
-    the contact sheet under ``dossiers/<digest>/sheet.png``. ``dossiers/<digest>.json`` holds the dossier itself.
-    """
-
-    concept: str
-    prompt: str
-    trial: str
-    """The trial's key."""
-    trial_digest: str
-    reference_set: str
-    requested_by: tuple[str, ...]
-    references: tuple[Reference, ...]
-    plain: tuple[Candidate, ...]
-    candidates: tuple[Candidate, ...]
-    pool: Pool
-    flags: tuple[str, ...]
-    """What a reviewer should know: few references, a guard that is not sure, rights about to expire."""
-
-    @property
-    def folder(self) -> str:
-        """Key prefix of its trial, where the pictures and seeds are."""
-        return trial_folder(self.concept, self.trial)
-
-    @property
-    def sheet(self) -> str:
-        """Key of the contact sheet."""
-        return f"dossiers/{self.digest}/sheet.png"
 
 
 def prepare_dossier(bank: Bank, trial: Trial, *, today: date | None = None) -> Dossier:
@@ -88,44 +54,6 @@ def prepare_dossier(bank: Bank, trial: Trial, *, today: date | None = None) -> D
     )
     _freeze(bank, dossier)
     return dossier
-
-
-def load_dossier(bank: Bank, digest: str) -> Dossier:
-    """The frozen dossier with this digest.
-
-    Raises:
-        UsageError: there is none.
-        VerificationError: its bytes do not have this digest.
-    """
-    try:
-        data = bank.store.get(f"dossiers/{digest}.json")
-    except KeyError:
-        raise UsageError(
-            f"no dossier {digest} in {bank.store.url}; `seedbank status` says where each concept stands"
-        ) from None
-    if sha256(data) != digest:
-        raise VerificationError(
-            f"expected dossier {digest}, got {sha256(data)}; the object was changed in {bank.store.url}"
-        )
-    return Dossier.from_bytes(data)
-
-
-def latest_dossier(bank: Bank, concept: str) -> Dossier:
-    """The dossier of ``concept`` that was frozen last; raises :class:`~seedbank.errors.UsageError` if there is none."""
-    *_, newest = [None, *bank.ledger.entries(concept=concept, event="dossier.frozen")]
-    if newest is None:
-        raise UsageError(f"no dossier of {concept!r} is frozen yet; `seedbank status` says where it stands")
-    return load_dossier(bank, str(newest.data["key"]))
-
-
-def trial_of(bank: Bank, dossier: Dossier) -> Trial:
-    """The trial behind ``dossier``; raises :class:`~seedbank.errors.VerificationError` if it is not the one that was frozen."""
-    trial = load_trial(bank, dossier.concept, dossier.trial)
-    if trial.digest != dossier.trial_digest:
-        raise VerificationError(
-            f"expected trial {dossier.trial_digest}, got {trial.digest}; it was changed after the freeze"
-        )
-    return trial
 
 
 def _freeze(bank: Bank, dossier: Dossier) -> None:

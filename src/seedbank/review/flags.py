@@ -10,10 +10,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from seedbank.bank import Bank
-from seedbank.references.reference import Reference
-from seedbank.references.validation import working_image
-from seedbank.review.pictures import open_picture
-from seedbank.trials import Candidate, Trial
+from seedbank.references.photos import working_image
+from seedbank.references.records import Reference
+from seedbank.trials.images import open_picture
+from seedbank.trials.records import Candidate, Trial
 
 FEW_REFERENCES = 6
 """Fewer photos than this leave little to tell the concept from its circumstances."""

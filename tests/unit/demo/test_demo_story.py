@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from seedbank.demo.story import has_ended, left_out, news, next_dag, sentence
-from seedbank.ledger import GENESIS, Entry
-from seedbank.references.reference import ReferenceSet, Verdict
+from seedbank.evidence.ledger import GENESIS, Entry
+from seedbank.references.records import ReferenceSet, Verdict
 
 
 def entry(event: str, number: int = 1, **data: Any) -> Entry:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from seedbank.trials import ModelCard, SamplerConfig
+from seedbank.models.card import ModelCard
+from seedbank.selection.records import SamplerConfig
 
 
 @pytest.fixture(scope="session")
 def problem(pipeline: Any, photos: Any, encoder: Any, guard: Any, sampler_config: SamplerConfig) -> Any:
     from seedbank.evaluation.harness import Problem
-    from seedbank.selection.targets import stack_images
+    from seedbank.selection.judging.targets import stack_images
 
     return Problem("disc", "a b", stack_images(photos, 16, 16), 12, pipeline, sampler_config, encoder, guard)
 

@@ -14,9 +14,9 @@ from seedbank.evaluation.bench import EVALUATIONS, SECONDS, bench_selection, in_
 from seedbank.evaluation.harness import Budget, Problem, Row
 from seedbank.evaluation.recipes import RecipeMethod
 from seedbank.selection import BALANCED, select
-from seedbank.selection.draws import plain_seed
-from seedbank.selection.nameless import NAMELESS
-from seedbank.selection.recipes import PRESETS, Explore
+from seedbank.selection.sampling.noise import plain_seed
+from seedbank.selection.search.nameless import NAMELESS
+from seedbank.selection.search.recipes import PRESETS, Explore
 from support.blind import Blind
 
 SMALL = replace(BALANCED, explore=Explore(size=4, batch=4), iterations=2)
@@ -46,7 +46,7 @@ def test_a_recipe_in_the_harness_finds_what_select_finds(problem: Problem, photo
 def _as_pictures(problem: Problem) -> list[Any]:
     from PIL import Image
 
-    from seedbank.selection.sampler import to_pixels
+    from seedbank.selection.sampling.sampler import to_pixels
 
     return [Image.fromarray(pixels) for pixels in to_pixels(problem.references)]
 

@@ -20,9 +20,9 @@ from seedbank.evaluation.finetuning import (
     shortened,
     textual_inversion,
 )
-from seedbank.selection.sampler import make_sampler
-from seedbank.selection.targets import stack_images
-from seedbank.trials import SamplerConfig
+from seedbank.selection.judging.targets import stack_images
+from seedbank.selection.records import SamplerConfig
+from seedbank.selection.sampling.sampler import make_sampler
 
 FAST = Training(steps=12, batch=8, rate=0.03)
 Tune = Callable[..., FineTuned]

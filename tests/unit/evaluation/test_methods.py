@@ -13,8 +13,8 @@ from seedbank.errors import UsageError
 from seedbank.evaluation.finetuning import Training, lora, textual_inversion
 from seedbank.evaluation.harness import Budget, Meter, Method, Problem, Row, measure, run_benchmark
 from seedbank.evaluation.methods import BAYES, CMA, DOODL, RENO, SEEDSELECT_STOP, ZERO_ORDER, BestOfN, FineTuning, Plain
-from seedbank.selection.draws import plain_seed
-from seedbank.selection.recipes import AdamW
+from seedbank.selection.sampling.noise import plain_seed
+from seedbank.selection.search.recipes import AdamW
 
 SAMPLE = 8
 """Network evaluations of one picture: 4 steps, guided."""

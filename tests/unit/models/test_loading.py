@@ -22,7 +22,7 @@ from transformers import ConvNextConfig, ConvNextForImageClassification
 from seedbank.errors import UsageError
 from seedbank.models import load_auditor, load_encoder, load_guard, load_pipeline
 from seedbank.models.judges import Preprocess
-from seedbank.selection.sampler import make_sampler
+from seedbank.selection.sampling.sampler import make_sampler
 from support import pipelines as tiny
 
 SETTINGS = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.5, 0.5], "size": 16}

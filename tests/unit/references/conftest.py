@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from seedbank.bank import Bank
-from seedbank.references.intake import intake
-from seedbank.references.outcomes import IntakeReport
-from seedbank.references.sandbox import Sandboxes
+from seedbank.references.intake.outcomes import IntakeReport
+from seedbank.references.intake.sandbox import Sandboxes
+from seedbank.references.intake.stage import intake
 from support.photos import Take, make_bank
 
 

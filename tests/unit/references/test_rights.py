@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbank.references.reference import Reference, Rights
+from seedbank.references.records import Reference, Rights
 from seedbank.references.rights import NoRights, check_reference, check_rights, face_question, parse_sidecar
 
 TODAY = date(2026, 11, 24)

@@ -144,7 +144,7 @@ def test_replay_of_nothing_is_used_wrongly(made: Made, run: Run, tmp_path: Path)
 
 
 def _key(made: Made) -> Path:
-    from seedbank.signing import ensure_keys
+    from seedbank.evidence.signing import ensure_keys
 
     ensure_keys(made.bank.settings.keys)
     return made.bank.settings.keys / "release.pub"

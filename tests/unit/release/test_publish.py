@@ -6,10 +6,10 @@ import pytest
 
 from seedbank.errors import NotApproved, UnusableReferences, UsageError, VerificationError
 from seedbank.records import sha256
-from seedbank.references.reference import Reference
+from seedbank.references.records import Reference
 from seedbank.release import Manifest, latest_release, publish, verify_release
-from seedbank.release.manifest import MANIFEST, STATEMENT
-from seedbank.seeds import Seed
+from seedbank.release.records import MANIFEST, STATEMENT
+from seedbank.selection.seeds import Seed
 from seedbank.storage import LocalStore
 from support.trials import CONCEPT, Made, change_rights, make_bank, make_rights, make_trial
 

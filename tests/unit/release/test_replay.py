@@ -11,10 +11,10 @@ from seedbank.errors import VerificationError
 from seedbank.models import LoadedModel, load_pipeline
 from seedbank.records import canonical_json
 from seedbank.release import Manifest, publish, replay_release
-from seedbank.release.manifest import MANIFEST
+from seedbank.release.records import MANIFEST
 from seedbank.release.software import differences
-from seedbank.seeds import Seed
-from seedbank.selection.sampler import make_sampler
+from seedbank.selection.sampling.sampler import make_sampler
+from seedbank.selection.seeds import Seed
 from seedbank.storage import LocalStore
 from support.trials import make_bank, make_trial
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbank.errors import UsageError, VerificationError
+from seedbank.evidence.signing import Signer, Statement, ensure_key
 from seedbank.records import canonical_json, sha256
 from seedbank.release import publish, verify_release
-from seedbank.release.manifest import DOSSIER, MANIFEST, PREDICATE, STATEMENT, Manifest
+from seedbank.release.records import DOSSIER, MANIFEST, PREDICATE, STATEMENT, Manifest
 from seedbank.release.verify import read_folder, verify_files
-from seedbank.review.decisions import Decision, read_decision
-from seedbank.signing import Signer, Statement, ensure_key
+from seedbank.review.records import Decision, read_decision
 from seedbank.storage import LocalStore
 from support.trials import make_bank, make_picture, make_trial
 
@@ -192,7 +192,7 @@ class TestWhatEvenThePublisherCannotSign:
         refused(published, published.with_manifest(references=manifest.references[:3]), "references are not what")
 
     def test_another_picture_under_an_approved_name(self, published: Published) -> None:
-        from seedbank.pictures import png
+        from seedbank.storage.images import png
 
         files = {**published.files, "images/wingnut-01.png": png(make_picture(77))}
         refused(published, published.signed(files), "is not the picture that was approved")

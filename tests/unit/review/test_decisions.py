@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from seedbank.errors import NotApproved, UnusableReferences, UsageError, VerificationError
+from seedbank.evidence.signing import Signer, ensure_key
 from seedbank.records import sha256
-from seedbank.review.decisions import Decision, approved, decision_of, settle
-from seedbank.review.dossier import Dossier
+from seedbank.review.decisions import approved, settle
+from seedbank.review.records import Decision, Dossier, decision_of
 from seedbank.review.roster import Reviewer, load_roster
-from seedbank.signing import Signer, ensure_key
 from support.trials import ROSTER, Made, answer, change_rights, make_bank, make_trial
 
 

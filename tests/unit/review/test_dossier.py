@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 
 from seedbank.errors import RefusedError, UsageError, VerificationError
-from seedbank.pictures import png
 from seedbank.records import sha256
-from seedbank.review.dossier import latest_dossier, load_dossier, prepare_dossier
-from seedbank.review.pictures import decode
-from seedbank.trials import Trial
+from seedbank.review.dossier import prepare_dossier
+from seedbank.review.records import latest_dossier, load_dossier
+from seedbank.storage.images import png
+from seedbank.trials.images import decode
+from seedbank.trials.records import Trial
 from support.trials import CONCEPT, Made, make_bank, make_picture, make_rights, make_trial
 
 

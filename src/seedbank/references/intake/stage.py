@@ -1,0 +1,313 @@
+"""Intake: takes photos from a folder or bucket into the pools of their concepts, and the bad ones into quarantine, each with a reason.
+
+Every file is accounted for exactly once: *accepted* (new, or its rights changed), *waiting* (in the pool, but nobody has answered what its
+faces ask), *known* (these bytes are in the pool already) or *quarantined*. Blobs are written first and the record that names them last, so
+intake may be killed at any point and run again; files that have not changed since the last scan are not read again::
+
+    originals/<photo>            the bytes as they came
+    working/<photo>.png          upright sRGB, no metadata
+    measures/<photo>.json        what was measured of it
+    pools/<concept>/<photo>.json the Reference: the photo belongs to the concept's pool
+    quarantine/<concept>/<photo>.json, quarantine/bytes/<photo>
+    duplicates/<concept>/<digest>.json
+    scans/…                      what was seen where (:mod:`seedbank.references.intake.scans`)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from seedbank.bank import Bank
+from seedbank.concepts import NAME_PATTERN
+from seedbank.errors import RefusedError
+from seedbank.records import canonical_json, sha256
+from seedbank.references.intake.decode import NotAPhoto, NotNow
+from seedbank.references.intake.listing import Arrival, Listing, Remembered
+from seedbank.references.intake.outcomes import Duplicate, IntakeReport, Outcome, Quarantined, Tally
+from seedbank.references.intake.sandbox import Sandboxes, WorkingCopy
+from seedbank.references.intake.scans import LedgerWindow, ScanMemory
+from seedbank.references.intake.sources import open_source, printable
+from seedbank.references.judging.measured import keep_measures
+from seedbank.references.records import Reference, Rights
+from seedbank.references.rights import NoRights, face_question
+
+UNSORTED = "_unsorted"
+"""Quarantine of files that lie in no known concept's folder; no concept can have this name."""
+ALREADY = "already in the pool"
+RULES = 1
+"""Raise when files that were refused may be accepted now: they are then read again. Accepted ones are not."""
+MAX_WORKERS = 4
+"""Pictures decoded at once, at most; one more than the cores would only cost memory."""
+THREADS = 2
+"""For each decoder: one waits for it while the other waits for the store."""
+AHEAD = 2
+"""Files read ahead of the threads, each at most 64 MiB."""
+
+WRITE_SIDECAR = "whoever cleared the photo must write one beside it, named photo.jpg.yaml, or a row of rights.csv"
+
+
+def intake(
+    bank: Bank,
+    source: str | Path,
+    *,
+    concept: str | None = None,
+    requested_by: str,
+    progress: Callable[[Outcome], None] | None = None,
+    again: bool = False,
+    s3: Mapping[str, str] | None = None,
+    sandboxes: Sandboxes | None = None,
+) -> IntakeReport:
+    """Take in every file of ``source``. Running it again changes nothing; bad files never stop the batch.
+
+    Args:
+        bank: where the photos go.
+        source: a folder or ``s3://bucket/prefix`` with a folder for each concept, or with photos of one concept.
+        concept: the concept of all the photos; None to take it from the folders.
+        requested_by: id of who asked for it, for the ledger.
+        progress: called with what became of each file.
+        again: read files again that have not changed since the last scan.
+        s3: how to reach a bucket (:func:`seedbank.storage.s3.connect`); None for the environment.
+        sandboxes: where to decode, for a caller that takes in many small batches; None to start and stop one for each core.
+
+    Raises:
+        UsageError: there is no such folder or no concept of this name.
+        StoreError: the store or the bucket failed; run it again to go on.
+    """
+    if concept is not None:
+        bank.concept(concept)
+    concepts = frozenset(path.stem for path in bank.settings.concepts.glob("*.yaml"))
+    opened, tally = open_source(source, s3=s3), Tally()
+    memory = ScanMemory(bank.store, opened.url, concept)
+    with ExitStack() as stack:
+        listing = stack.enter_context(Listing(opened, concept))
+        rooms = sandboxes or stack.enter_context(Sandboxes(max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0))))))
+        threads = rooms.count * THREADS
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
+        listing.remember(item for item in memory.load() if not again)
+        window = LedgerWindow(bank.store, bank.ledger, opened.url)
+        tally.new |= window.unfinished()
+        batch = _Batch(bank, concepts, rooms, pool, requested_by, window)
+        for arrival, outcome in batch.take(listing, ahead=threads + AHEAD):
+            tally.count(outcome)
+            if progress:
+                progress(outcome)
+            if (fresh := batch.to_remember(arrival, outcome)) and memory.note(fresh):
+                memory.flush()
+                window.advance()
+        memory.flush()
+        window.end()
+        memory.tidy(listing)
+        return tally.report(listing.notes())
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What all files of one intake share. Files are read and decoded ahead; what is written down about them is written in order."""
+
+    bank: Bank
+    concepts: frozenset[str]
+    sandboxes: Sandboxes
+    pool: ThreadPoolExecutor
+    requested_by: str
+    window: LedgerWindow
+    decoding: set[tuple[str, str]] = field(default_factory=set)
+    """Concept and digest of the photos that are being decoded."""
+
+    def take(self, arrivals: Listing, *, ahead: int) -> Iterator[tuple[Arrival, Outcome]]:
+        """What becomes of each file, in order; up to ``ahead`` of them are under way at once."""
+        under_way: deque[tuple[Arrival, Callable[[], Outcome]]] = deque()
+        for arrival in arrivals:
+            under_way.append((arrival, self._begin(arrival)))
+            if len(under_way) > ahead:
+                earlier, finish = under_way.popleft()
+                yield earlier, finish()
+        for earlier, finish in under_way:
+            yield earlier, finish()
+
+    def to_remember(self, arrival: Arrival, outcome: Outcome) -> Remembered | None:
+        """What the next scan should know of this file; None when it knows already, or must look again whatever happens."""
+        if outcome.passing or (arrival.before and self._holds(arrival.before, arrival)):
+            return None
+        kind = "unsorted" if self._folder_fault(arrival) else outcome.kind
+        return Remembered(arrival.key, arrival.mark, kind, outcome.digest, outcome.reason, RULES)
+
+    def _holds(self, before: Remembered, arrival: Arrival) -> bool:
+        """Whether an earlier scan's answer about an unchanged file is still ours: concepts come and go, and rules improve."""
+        if bool(self._folder_fault(arrival)) != (before.kind == "unsorted"):
+            return False
+        return before.kind != "quarantined" or before.rules == RULES
+
+    def _begin(self, arrival: Arrival) -> Callable[[], Outcome]:
+        """Read a file and start decoding it; the function that finishes it. Nothing is written down yet."""
+        before = arrival.before
+        if before and self._holds(before, arrival):
+            return lambda: _as_before(before, arrival, self._shelf(arrival))
+        data: bytes | None = None
+        try:
+            if fault := arrival.fault or self._folder_fault(arrival):
+                raise NotAPhoto(fault)
+            data = arrival.read()
+        except RefusedError as error:
+            return partial(self._quarantine, arrival, data, error)
+        if (
+            arrival.concept,
+            sha256(data),
+        ) in self.decoding:  # its twin is under way: what it is shows when that is finished
+            return lambda: self._judge(arrival, data)()
+        return self._judge(arrival, data)
+
+    def _judge(self, arrival: Arrival, data: bytes) -> Callable[[], Outcome]:
+        photo = sha256(data)
+        try:
+            if pooled := self._in_pool(arrival.concept, photo):
+                return self._begin_again(arrival, pooled)
+            rights = arrival.rights()
+            if rights is None:
+                raise NoRights(f"no rights on record: {arrival.missing}; {WRITE_SIDECAR}")
+        except RefusedError as error:
+            return partial(self._quarantine, arrival, data, error)
+        self.decoding.add((arrival.concept, photo))
+        copy = self.pool.submit(self._decode, photo, data)
+        return partial(self._finish, arrival, photo, data, rights, copy)
+
+    def _begin_again(self, arrival: Arrival, pooled: Reference) -> Callable[[], Outcome]:
+        """For bytes that are in the pool: a duplicate, or the same file with the same or with other rights."""
+        if pooled.name != arrival.name:
+            return partial(self._duplicate, arrival, pooled)
+        rights = arrival.rights()
+        if rights is None or rights == pooled.rights:
+            return partial(_known, pooled)
+        return partial(self._accept, pooled.model_copy(update={"rights": rights}), "rights changed")
+
+    def _decode(self, photo: str, data: bytes) -> tuple[WorkingCopy, str]:
+        """Runs in a thread: the working copy without its bytes, which are stored, and their digest."""
+        copy, key = self.sandboxes.decode(data), f"working/{photo}.png"
+        self.bank.store.put_new(f"originals/{photo}", data)
+        keep_measures(self.bank.store, photo, copy.measures)
+        fresh = self.bank.store.put_new(key, copy.png)
+        digest = sha256(copy.png if fresh else self.bank.store.get(key))
+        return dataclasses.replace(copy, png=b""), digest
+
+    def _finish(
+        self, arrival: Arrival, photo: str, data: bytes, rights: Rights, decoded: Future[tuple[WorkingCopy, str]]
+    ) -> Outcome:
+        try:
+            copy, digest = decoded.result()
+        except RefusedError as error:
+            return self._quarantine(arrival, data, error)
+        finally:
+            self.decoding.discard((arrival.concept, photo))
+        reference = Reference(
+            photo=photo,
+            concept=arrival.concept,
+            name=arrival.name,
+            working=digest,
+            width=copy.width,
+            height=copy.height,
+            format=copy.format,
+            faces=copy.faces,
+            rights=rights,
+        )
+        return self._accept(reference, "taken in")
+
+    def _folder_fault(self, arrival: Arrival) -> str:
+        if not arrival.concept:
+            return "in no concept's folder: put it into a folder named after its concept, or name one with --concept"
+        if arrival.concept not in self.concepts or not re.fullmatch(NAME_PATTERN, arrival.concept):
+            return f"no concept {printable(arrival.concept)!r}: write its concept file first, or rename the folder"
+        return ""
+
+    def _shelf(self, arrival: Arrival) -> str:
+        """The concept under which a file is written down."""
+        return arrival.concept if arrival.concept in self.concepts else UNSORTED
+
+    def _in_pool(self, concept: str, photo: str) -> Reference | None:
+        data = self._stored(f"pools/{concept}/{photo}.json")
+        return None if data is None else Reference.from_bytes(data)
+
+    def _stored(self, key: str) -> bytes | None:
+        try:
+            return self.bank.store.get(key)
+        except KeyError:
+            return None
+
+    def _accept(self, reference: Reference, reason: str) -> Outcome:
+        kind, question = ("accepted", reason), face_question(reference)
+        if question:
+            kind = ("waiting", question)
+        event = "photo.waiting" if question else "intake.accepted"
+        self._record(event, reference.concept, reference.digest, reference.photo, reference.name, reason=kind[1])
+        self.bank.store.put(f"pools/{reference.concept}/{reference.photo}.json", reference.to_bytes())
+        self._leave_quarantine(reference.concept, reference.photo)
+        return Outcome(kind[0], reference.name, reference.concept, reference.photo, kind[1])  # type: ignore[arg-type]
+
+    def _duplicate(self, arrival: Arrival, original: Reference) -> Outcome:
+        reason = f"exact duplicate: the same bytes as {original.name}, which is in the pool"
+        record = Duplicate(name=arrival.name, concept=original.concept, photo=original.photo, of=original.name)
+        key = f"duplicates/{record.concept}/{record.digest}.json"
+        if not self.bank.store.exists(key):
+            self._record(
+                "photo.duplicate", record.concept, record.digest, record.photo, record.name, of=record.of, reason=reason
+            )
+            self.bank.store.put(key, record.to_bytes())
+        return Outcome("known", arrival.name, original.concept, original.photo, reason)
+
+    def _quarantine(self, arrival: Arrival, data: bytes | None, error: RefusedError) -> Outcome:
+        identity = data if data is not None else canonical_json({"name": arrival.name, "size": arrival.size})
+        record = Quarantined(
+            name=arrival.name,
+            concept=self._shelf(arrival),
+            photo=sha256(identity),
+            reason=str(error),
+            size=arrival.size if data is None else len(data),
+            kept=data is not None,
+        )
+        key = f"quarantine/{record.concept}/{record.photo}.json"
+        if self._stored(key) != record.to_bytes():
+            if data is not None:
+                self.bank.store.put_new(f"quarantine/bytes/{record.photo}", data)
+            self._record(
+                "intake.quarantined", record.concept, record.digest, record.photo, record.name, reason=record.reason
+            )
+            self.bank.store.put(key, record.to_bytes())
+        passing = isinstance(error, NotNow)
+        return Outcome("quarantined", record.name, record.concept, record.photo, record.reason, passing)
+
+    def _record(self, event: str, concept: str, key: str, photo: str, name: str, **facts: str) -> None:
+        self.window.begin()
+        facts |= {"photo": photo, "name": name, "requested_by": self.requested_by}
+        self.bank.record_once(event, concept=concept, key=key, after=self.window.after, **facts)
+
+    def _leave_quarantine(self, concept: str, photo: str) -> None:
+        """Drop the quarantine record of a photo that was accepted after all, and its bytes unless another concept still holds them."""
+        store, key = self.bank.store, f"quarantine/{concept}/{photo}.json"
+        if not store.exists(key):
+            return
+        store.delete(key)
+        if not any(store.exists(f"quarantine/{other}/{photo}.json") for other in (*self.concepts, UNSORTED)):
+            store.delete(f"quarantine/bytes/{photo}")
+
+
+def _known(pooled: Reference) -> Outcome:
+    if question := face_question(pooled):
+        return Outcome("waiting", pooled.name, pooled.concept, pooled.photo, question)
+    return Outcome("known", pooled.name, pooled.concept, pooled.photo, ALREADY)
+
+
+def _as_before(before: Remembered, arrival: Arrival, concept: str) -> Outcome:
+    """The outcome of a file that has not changed since an earlier scan."""
+    kind, reason = before.kind, before.reason
+    if kind == "accepted":
+        kind, reason = "known", ALREADY
+    elif kind == "unsorted":
+        kind = "quarantined"
+    return Outcome(kind, arrival.name, concept, before.digest, reason)  # type: ignore[arg-type]

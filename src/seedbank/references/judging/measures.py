@@ -1,0 +1,194 @@
+"""Measures of one photo: the numbers of :data:`seedbank.references.report.catalogue.PHOTO`.
+
+Great Expectations judges them; nothing here knows a threshold. Pixels are measured on a copy whose longer side is :data:`SIDE` pixels: a
+threshold then means the same for a phone's 12 megapixels and for a scan, and a large photo costs little more than a small one. Only
+traces of compression are sought in the pixels as decoded.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+SIDE = 256
+"""Longer side in pixels at which pixels are measured."""
+DARK, BRIGHT = 2, 253
+"""Grey levels at and beyond which a sensor has nothing more to say."""
+BLOCK = 8
+"""Side of the blocks that JPEG and lossy WebP are made of."""
+BLOCK_WINDOW = 256
+"""Side of the middle of the photo in which traces of blocks are sought."""
+TILES = 16
+"""Tiles a side in which detail along the sides is compared with detail inside."""
+FLAT, STEP = 1.0, 12.0
+"""Grey levels: a line of a bar varies less, and a bar ends in a larger step, than any sensor's plain background."""
+NOISE_FLOOR = 4.0
+"""Grey levels of detail that every photo may have along its sides."""
+STANDARD_LUMINANCE, STANDARD_FIRST = 57.625, 13.125
+"""Mean of the luminance quantisation table of ITU-T T.81, table K.1, and of its first eight entries; libjpeg scales it by its quality."""
+
+Luma = npt.NDArray[np.float32]
+"""Grey levels 0..255, shape (height, width)."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What measures look at, made once for each photo.
+
+    Attributes:
+        small: the photo with its longer side at :data:`SIDE` pixels; a smaller photo as it is.
+        grey: luma of ``small``.
+        detail: Laplacian of ``grey``, without the outermost pixels.
+    """
+
+    small: Image.Image
+    grey: Luma
+    detail: Luma
+
+    @classmethod
+    def of(cls, image: Image.Image) -> Sight:
+        """Look at an upright RGB picture."""
+        small = shrink(image)
+        grey = np.asarray(small.convert("L"), dtype=np.float32)
+        return cls(small, grey, laplacian(grey))
+
+
+def shrink(image: Image.Image, side: int = SIDE) -> Image.Image:
+    """The picture with its longer side scaled down to ``side`` pixels; smaller ones stay as they are."""
+    scale = side / max(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BOX, reducing_gap=1.0)
+
+
+def laplacian(grey: Luma) -> Luma:
+    """The sum of the four neighbours less four times the pixel, where all of them are; shape (height - 2, width - 2)."""
+    padded = grey if min(grey.shape) >= 3 else np.pad(grey, 1, mode="edge")
+    inner = padded[1:-1, 1:-1]
+    return np.asarray(padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * inner)
+
+
+def noise(grey: Luma) -> float:
+    """Standard deviation of white noise, in grey levels, from a mask that cancels edges (Immerkær 1996, eq. 5)."""
+    if min(grey.shape) < 3:
+        return 0.0
+    across = grey[:, :-2] - 2 * grey[:, 1:-1] + grey[:, 2:]
+    both = across[:-2] - 2 * across[1:-1] + across[2:]
+    return float(np.sqrt(np.pi / 2) * np.abs(both).mean() / 6)
+
+
+def blockiness(image: Image.Image) -> float:
+    """Steps between neighbouring pixels at the borders of 8-pixel blocks over steps elsewhere; 1 where there are no blocks.
+
+    Medians over columns and rows, so that a part's edge does not count; every offset of the blocks is tried, as a crop moves them.
+    """
+    left, top = (max(0, (side - BLOCK_WINDOW) // 2) for side in image.size)
+    window = image.crop((left, top, min(image.width, left + BLOCK_WINDOW), min(image.height, top + BLOCK_WINDOW)))
+    grey = np.asarray(window.convert("L"), dtype=np.float32)
+    return max(
+        _block_steps(np.abs(np.diff(grey, axis=1)).mean(axis=0)),
+        _block_steps(np.abs(np.diff(grey, axis=0)).mean(axis=1)),
+    )
+
+
+def border(grey: Luma) -> float:
+    """Share of the picture, 0..1, that lies in flat bars along its sides, as a scan's or a film's frame leaves them."""
+    height, width = grey.shape
+    rows, columns = (grey.mean(axis=1), grey.std(axis=1)), (grey.mean(axis=0), grey.std(axis=0))
+    top, bottom = _bar(*rows), _bar(rows[0][::-1], rows[1][::-1])
+    left, right = _bar(*columns), _bar(columns[0][::-1], columns[1][::-1])
+    inside = max(0, height - top - bottom) * max(0, width - left - right)
+    return float(1 - inside / (height * width))
+
+
+def edge_marks(detail: Luma) -> float:
+    """Strongest detail in a tile along the sides over the strongest inside: a caption, a stamp, or a part that is cut off."""
+    if min(detail.shape) < 4 * TILES:
+        return 0.0
+    rows, columns = (np.linspace(0, side, TILES + 1).astype(int) for side in detail.shape)
+    energy = np.add.reduceat(np.add.reduceat(np.square(detail), rows[:-1], axis=0), columns[:-1], axis=1)
+    strength = np.sqrt(energy / np.outer(np.diff(rows), np.diff(columns)))
+    sides = float(max(strength[[0, -1]].max(), strength[:, [0, -1]].max()))
+    return max(0.0, sides - NOISE_FLOOR) / max(float(strength[1:-1, 1:-1].max()), NOISE_FLOOR)
+
+
+def jpeg_quality(original: bytes) -> float:
+    """Quality 1..100 with which libjpeg would have made this file; NaN for any other format. Reads only the header's tables."""
+    tables = [table for segment in _segments(original) for table in _tables(segment)]
+    if not tables:
+        return float("nan")
+    table = tables[0]
+    # Entries stop at 255: of a coarse table only the finest entries still tell the scale.
+    whole = table.max() < 255
+    scale = 100 * float(np.mean(table) / STANDARD_LUMINANCE if whole else np.mean(table[:8]) / STANDARD_FIRST)
+    return float(np.clip((200 - scale) / 2 if scale <= 100 else 5000 / scale, 1, 100))
+
+
+def measure(image: Image.Image, original: bytes = b"", *, sight: Sight | None = None) -> dict[str, float]:
+    """Every measure of a photo by itself, by name, rounded so that they survive a change of machine; NaN for what cannot be measured.
+
+    Args:
+        image: the upright RGB picture.
+        original: the file's bytes, or its first kilobytes, in which its compression is written.
+        sight: what was seen of the picture before, to save looking twice.
+    """
+    seen = sight or Sight.of(image)
+    grey = seen.grey
+    found = {
+        "min_side_px": float(min(image.size)),
+        "aspect": max(image.size) / min(image.size),
+        "sharpness": float(seen.detail.var()),
+        "exposure": float(grey.mean()) / 255,
+        "clipped": float(np.mean((grey <= DARK) | (grey >= BRIGHT))),
+        "contrast": float(grey.std()) / 255,
+        "noise": noise(grey),
+        "jpeg_quality": jpeg_quality(original),
+        "blockiness": blockiness(image),
+        "border": border(grey),
+        "edge_marks": edge_marks(seen.detail),
+    }
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def _block_steps(steps: Luma) -> float:
+    """Of steps in a row, the median at the most conspicuous offset in 8 over the median of all the others."""
+    count = len(steps) // BLOCK
+    if count < 4:
+        return 1.0
+    phases = np.median(steps[: count * BLOCK].reshape(count, BLOCK), axis=0)
+    return float((phases.max() + 1) / (np.median(phases) + 1))
+
+
+def _bar(means: Luma, spreads: Luma) -> int:
+    """How many lines, from the first on, are a flat bar that ends in a step; 0 when they are plain background."""
+    flat = spreads < FLAT
+    length = int(len(flat) if flat.all() else np.argmin(flat))
+    steps = np.abs(np.diff(means[: length + 2])) > STEP
+    return int(np.argmax(steps)) + 1 if steps.any() else 0
+
+
+def _segments(original: bytes) -> Iterator[bytes]:
+    """The payloads of a JPEG file's quantisation segments (marker DQT), up to the start of its picture."""
+    place = 2 if original[:2] == b"\xff\xd8" else len(original)
+    while place + 4 <= len(original) and original[place] == 0xFF and original[place + 1] != 0xDA:
+        (length,) = struct.unpack(">H", original[place + 2 : place + 4])
+        if original[place + 1] == 0xDB:
+            yield original[place + 4 : place + 2 + length]
+        place += 2 + max(length, 2)
+
+
+def _tables(segment: bytes) -> Iterator[npt.NDArray[np.uint16]]:
+    """The quantisation tables of one segment, those of 8 and of 16 bits."""
+    while segment:
+        kind: npt.DTypeLike = ">u2" if segment[0] >> 4 else ">u1"
+        size = 1 + 64 * np.dtype(kind).itemsize
+        if len(segment) < size:
+            return
+        yield np.frombuffer(segment[1:size], dtype=kind).astype(np.uint16)
+        segment = segment[size:]

@@ -1,0 +1,137 @@
+"""The manifest of a release: every image with its seed, and everything they came from. One canonical JSON file.
+
+A release is a folder::
+
+    statement.dsse.json    who signed what: an in-toto statement about every other file, in a DSSE envelope
+    manifest.json          this record
+    dossier.json           what the reviewers saw; its digest is what they decided about
+    decisions/<seat>.json  their signed answers
+    images/…  seeds/…      the approved pictures, byte for byte, and the seeds that draw them
+    README.md  datasheet.md
+
+Nothing in the manifest depends on when or how often it is made, so that a publication that was killed can be finished by another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from seedbank.bank import Bank
+from seedbank.errors import UsageError
+from seedbank.models.card import ModelCard
+from seedbank.records import Record
+from seedbank.references.records import Reference
+from seedbank.review.records import Decision
+from seedbank.selection.records import SamplerConfig
+from seedbank.selection.seeds import Lineage
+from seedbank.trials.records import Candidate
+
+STATEMENT, MANIFEST, DOSSIER = "statement.dsse.json", "manifest.json", "dossier.json"
+PREDICATE = "urn:seedbank:release:v1"
+
+
+class ReleasedImage(Record):
+    """One approved picture."""
+
+    file: str
+    seed_file: str
+    candidate: Candidate
+    """Digests, scores and verdict, as the reviewers had them."""
+    lineage: Lineage
+
+
+class Pin(Record):
+    """A place in the ledger: the chain up to here is as it was when the release was signed."""
+
+    number: int
+    entry: str
+    """Digest of that entry."""
+
+
+class Keeping(Record):
+    """What the store was seen to guarantee when the release was written."""
+
+    conditional_write: bool
+    versioning: bool
+    object_lock: bool
+    immutability: Literal["none"] = "none"
+    """``none``: only the signature shows a change, nothing prevents one."""
+
+
+class Manifest(Record):
+    """Everything an auditor needs, by digest."""
+
+    format: Literal["seedbank-release/1"] = "seedbank-release/1"
+    concept: str
+    prompt: str
+    images: tuple[ReleasedImage, ...]
+    dossier: str
+    trial: str
+    """The trial's key."""
+    trial_digest: str
+    reference_set: str
+    validation: str
+    """Digest of the Great Expectations result that the reference set passed."""
+    references: tuple[Reference, ...]
+    """With their rights as they stood at publication."""
+    requested_by: tuple[str, ...]
+    model: ModelCard
+    encoder: ModelCard
+    guard: ModelCard
+    sampler: SamplerConfig
+    recipe: dict[str, Any]
+    code_version: str
+    software: dict[str, str]
+    """Versions of what an image's last bits depend on, where it was published."""
+    decisions: tuple[Decision, ...]
+    review_key: str
+    """Public key (PEM) that the decisions are signed with."""
+    ledger: Pin
+    """The entry of the last decision."""
+    keeping: Keeping
+
+    @property
+    def scripted(self) -> bool:
+        """Whether a program answered the review."""
+        return any(decision.scripted for decision in self.decisions)
+
+
+def release_folder(concept: str, dossier: str) -> str:
+    """Key prefix of the release of a dossier."""
+    return f"releases/{concept}/{dossier[:12]}"
+
+
+def decision_file(seat: int) -> str:
+    """Where the signed answer of ``seat`` lies in a release."""
+    return f"decisions/{seat}.json"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A published release.
+
+    Attributes:
+        folder: its key prefix in the store.
+        manifest: what is in it.
+        statement: SHA-256 of the signed statement.
+    """
+
+    folder: str
+    manifest: Manifest
+    statement: str
+
+
+def latest_release(bank: Bank, concept: str) -> str:
+    """Key prefix of the release of ``concept`` that was published last; raises :class:`~seedbank.errors.UsageError` if there is none."""
+    *_, newest = [None, *bank.ledger.entries(concept=concept, event="release.published")]
+    if newest is None:
+        raise UsageError(f"no release of {concept!r} yet; `seedbank status` says where it stands")
+    return str(newest.data["folder"])
+
+
+def pinned_entries(bank: Bank) -> dict[int, str]:
+    """Digests of ledger entries, by number, that the releases in the store pin, for :meth:`~seedbank.evidence.ledger.Ledger.verify`."""
+    manifests = (key for key in bank.store.keys("releases/") if key.endswith(f"/{MANIFEST}"))
+    pins = (Manifest.from_bytes(bank.store.get(key)).ledger for key in manifests)
+    return {pin.number: pin.entry for pin in pins}

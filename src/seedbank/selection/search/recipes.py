@@ -1,0 +1,200 @@
+"""Recipes: every choice of a search as one frozen value, and the presets people name."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from math import ceil
+from typing import Any, Literal
+
+from seedbank.errors import UsageError
+from seedbank.records import canonical_json, sha256
+from seedbank.selection.sampling.gradients import Mode
+
+
+@dataclass(frozen=True)
+class Explore:
+    """Plain seeds first: a gradient cannot find another hill."""
+
+    size: int = 64
+    """How many plain seeds are drawn; at least as many as starts are optimised."""
+    each: int = 0
+    """Plain seeds drawn for each start that is wanted, where that makes more than ``size``; see :meth:`Recipe.sized`."""
+    batch: int = 32
+    """How many at once."""
+    shortlist: float = 2.0
+    """Starts are chosen for being unlike each other among the best ``shortlist`` times as many; 1 takes the best alone."""
+    ranked: bool = True
+    """False takes the first seeds drawn, whatever they score."""
+    preview: float = 0.0
+    """Share of the sampler's steps in which all are drawn first; 0 draws all of them whole at once."""
+    keep: float = 0.5
+    """Share of the previewed that is drawn whole."""
+    paired: bool = False
+    """Every second plain seed is the one before, negated."""
+    inverted: tuple[float, ...] = ()
+    """Shares of an inverted reference in extra candidates, one for each reference and share."""
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """Steps along the shell of white noise.
+
+    ``step`` is the angle of the first step in radians, ``final_step`` of the last, on a cosine between. ``momentum`` averages unit
+    gradients. ``cosine_floor`` is the trust region: how far from the start a seed may go.
+    """
+
+    step: float = 0.06
+    final_step: float = 0.006
+    momentum: float = 0.8
+    cosine_floor: float = 0.8
+    langevin: float = 0.0
+    """Share of fresh noise mixed in at the first step, falling to none at the last (ORIGEN)."""
+    kind: Literal["tangent"] = "tangent"
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW (Loshchilov & Hutter, arXiv 1711.05101) on the noise itself, its rate divided by ``drop`` once at iteration ``drop_at``."""
+
+    rate: float = 0.1
+    drop: float = 10.0
+    drop_at: int = 3
+    decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    kind: Literal["adamw"] = "adamw"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a start is finished before its iterations are spent. Zero switches a rule off."""
+
+    stale: int = 8
+    """Iterations without the objective improving by ``improvement`` (relative)."""
+    improvement: float = 0.005
+    hacked: int = 4
+    """Guard readings in a row below the best so far by the pool's deviation: the objective is being fooled."""
+    cornered: int = 5
+    """Iterations in a row at the edge of the trust region."""
+    near_enough: bool = False
+    """Stop when the image is as near the references as they are to each other, and the guard agrees: the next start needs the time more."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to search.
+
+    Attributes:
+        name: the preset's name.
+        gradient: a mode of :mod:`seedbank.selection.sampling.gradients`, or ``calibrated`` for what suits the pipeline.
+        iterations: gradient steps at most.
+        spare: starts begun for each that is wanted. The least promising are dropped, half of the spare ones when a fifth of the
+            iterations are spent and the rest when two fifths are; all end as soon as enough are near enough.
+        objective: ``soft_nearest`` (semantic and coarse appearance) or ``paper`` (SeedSelect's released losses).
+        appearance: weight of the appearance term.
+        contrast: weight of the pull away from what plain seeds give instead.
+        views: windows of the picture that each gradient is averaged over, besides the whole.
+        white: whiteness score above which a seed is repaired after a step; a huge one for never.
+        match_codec: references pass through the image codec before they are embedded.
+        keep: ``best`` of what the guard accepts, or the ``last`` iterate.
+        guard_every: iterations between two guard readings; in between only those are read that may be near enough.
+        guard_slack: see :func:`seedbank.selection.judging.guard.make_guard`.
+        guard_turns: orientations in which the guard looks at a picture: 4 for things that lie any way round, 1 for what has an up.
+    """
+
+    name: str
+    explore: Explore = field(default_factory=Explore)
+    update: Tangent | AdamW = field(default_factory=Tangent)
+    stop: Stop = field(default_factory=Stop)
+    gradient: str = "one_vjp@0.5"
+    iterations: int = 25
+    spare: float = 1.0
+    objective: Literal["soft_nearest", "paper"] = "soft_nearest"
+    appearance: float = 0.1
+    contrast: float = 0.25
+    views: int = 2
+    white: float = 4.0
+    match_codec: bool = True
+    keep: Literal["best", "last"] = "best"
+    guard_every: int = 2
+    guard_slack: float = 3.0
+    guard_turns: int = 4
+
+    def __post_init__(self) -> None:
+        if self.gradient != "calibrated":
+            Mode.parse(self.gradient)
+        if self.iterations < 1 or self.guard_every < 1 or self.explore.size < 1:
+            raise UsageError(f"expected at least one seed, one iteration and one guard reading in recipe {self.name!r}")
+        if self.spare < 1:
+            raise UsageError(
+                f"expected at least 1 start begun for each wanted in recipe {self.name!r}, got {self.spare}"
+            )
+
+    def begun(self, wanted: int) -> int:
+        """How many starts are optimised where ``wanted`` are asked for."""
+        return ceil(self.spare * wanted)
+
+    def sized(self, wanted: int) -> Recipe:
+        """The same, exploring enough for ``wanted`` starts."""
+        size = max(self.explore.size, self.explore.each * wanted, self.begun(wanted))
+        return replace(self, explore=replace(self.explore, size=size))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a record."""
+        return asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON of :meth:`to_dict`."""
+        return sha256(canonical_json(self.to_dict()))
+
+    @property
+    def trail(self) -> int:
+        """How many of the last latents the objective looks at."""
+        return 3 if self.objective == "paper" else 1
+
+
+BALANCED = Recipe(
+    "balanced",
+    explore=Explore(size=128, each=8),
+    update=Tangent(step=0.08, final_step=0.008),
+    stop=Stop(near_enough=True),
+    spare=1.5,
+    gradient="one_vjp@0.4",
+    iterations=20,
+)
+FAST = replace(BALANCED, name="fast", explore=Explore(size=48, each=6), iterations=8, spare=1.0)
+THOROUGH = replace(
+    BALANCED,
+    name="thorough",
+    explore=Explore(size=384, each=48, preview=0.5, keep=0.5, paired=True, inverted=(0.1, 0.3)),
+    update=Tangent(step=0.06, final_step=0.003, langevin=1e-3),
+    stop=Stop(),
+    gradient="calibrated",
+    iterations=40,
+    views=4,
+)
+SEEDSELECT_V1 = Recipe(
+    "seedselect_v1",
+    explore=Explore(size=8, batch=8, ranked=False),
+    update=AdamW(),
+    stop=Stop(stale=0, hacked=0, cornered=0),
+    gradient="full",
+    iterations=30,
+    objective="paper",
+    appearance=1.0,
+    contrast=0.0,
+    views=0,
+    white=1e9,
+    match_codec=False,
+    keep="last",
+    guard_every=30,
+)
+PRESETS = {recipe.name: recipe for recipe in (FAST, BALANCED, THOROUGH, SEEDSELECT_V1)}
+
+
+def preset(name: str, *, starts: int) -> Recipe:
+    """The preset called ``name``, exploring enough for ``starts``; raises UsageError for an unknown one."""
+    if name not in PRESETS:
+        raise UsageError(f"expected a preset among {', '.join(PRESETS)}, got {name!r}")
+    return PRESETS[name].sized(starts)

@@ -1,0 +1,400 @@
+"""The method, end to end: explore plain seeds, optimise the best of them, keep what the guard accepts.
+
+::
+
+    select(pipeline, "a photo of a wingnut", photos, encoder=encoder, guard=guard)
+
+A library function: no storage, no tracking, no scheduler of jobs. The same arguments give the same result, bit by bit, on one machine,
+whether or not it was interrupted and resumed on the way; only ``Selection.seconds`` differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import inf
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from seedbank.selection.judging.guard import Embed, Guard, make_guard
+from seedbank.selection.judging.targets import (
+    Agreement,
+    Encoder,
+    Targets,
+    failure_centroids,
+    make_paper_targets,
+    make_targets,
+    nearness,
+    stack_images,
+    through_codec,
+)
+from seedbank.selection.records import Receipt, SamplerConfig, Scores
+from seedbank.selection.sampling import sphere
+from seedbank.selection.sampling.calibrate import calibrated, calibration_key
+from seedbank.selection.sampling.gradients import Mode
+from seedbank.selection.sampling.inversion import inversion_cost, inverted_seeds
+from seedbank.selection.sampling.noise import Candidates, to_numpy
+from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler, to_pixels
+from seedbank.selection.search.checkpoint import Progress
+from seedbank.selection.search.clock import Clock
+from seedbank.selection.search.diagnose import Diagnosis, diagnose
+from seedbank.selection.search.explore import Explored, choose_starts, exploration_cost, explore, previewer
+from seedbank.selection.search.nameless import NAMELESS, name_brings
+from seedbank.selection.search.objective import Away, LowFrequency, Objective, PaperAppearance, PaperSemantic, Semantic
+from seedbank.selection.search.optimise import Climb, Ways, begin
+from seedbank.selection.search.recipes import BALANCED, Recipe, Tangent
+from seedbank.selection.search.results import Event, Find, Observer, Picture, Selection
+from seedbank.selection.search.rules import Limits, kept_reading, leaders
+from seedbank.selection.seeds import Lineage, Seed
+
+ROUNDING = 2e-3
+"""Two readings of the guard may differ by this: of an image drawn in a batch, and of the 8 bits that are kept of it drawn alone."""
+
+
+def select(
+    pipeline: Any,
+    prompt: str,
+    references: Sequence[Image.Image],
+    *,
+    encoder: Encoder,
+    guard: Embed,
+    recipe: Recipe = BALANCED,
+    starts: int = 8,
+    plain: int = 8,
+    seed: str = "0",
+    sampler: SamplerConfig | None = None,
+    archive: Sequence[Seed] = (),
+    calibrations: MutableMapping[str, str] | None = None,
+    observe: Observer = lambda _event: None,
+    resume: Progress | None = None,
+) -> Selection:
+    """Find seeds that make ``pipeline`` draw what ``references`` show.
+
+    Args:
+        pipeline: a diffusers pipeline of a supported family; it is not changed.
+        prompt: what to draw.
+        references: photos of it, of any size and aspect.
+        encoder: the embedding whose gradient is followed.
+        guard: another embedding, never differentiated, that accepts or rejects.
+        recipe: how to search.
+        starts: how many seeds to optimise.
+        plain: how many plain seeds to draw for comparison.
+        seed: the integer, as a decimal string, that all draws derive from.
+        sampler: how to sample; default as the family usually is.
+        archive: seeds found before, which compete with the plain ones on the same score.
+        calibrations: where a recipe whose gradient is ``calibrated`` keeps what it found out about this pipeline.
+        observe: told how far it is.
+        resume: the progress of an interrupted call with the same arguments.
+
+    Raises:
+        UsageError: no references, or a pipeline that is not supported.
+    """
+    clock = Clock(observe)
+    search = Search(
+        sampler=make_sampler(pipeline, prompt, sampler),
+        references=references,
+        encoder=encoder,
+        embed=guard,
+        recipe=recipe,
+        seed=seed,
+        archive=tuple(archive),
+        calibrations={} if calibrations is None else calibrations,
+        observe=clock,
+    )
+    found = search.explore(resume)
+    walked = None if found.diagnosis.verdict == "no" else search.optimise(found, starts, resume)
+    return replace(search.result(found, walked, plain=plain), seconds=clock.seconds)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What exploration gives: the pool, and the guard and the objective that know what plain seeds draw instead."""
+
+    pool: Explored
+    guard: Guard
+    objective: Objective
+    targets: Targets
+    cost: int
+    """Network evaluations."""
+    semantic_limit: float
+    """The most semantic loss that is accepted."""
+    name_brings: float | None = None
+    """See :func:`seedbank.selection.search.nameless.name_brings`; asked only where the pool alone says *no*."""
+
+    @property
+    def judged(self) -> Explored:
+        """The pool as this guard judges it."""
+        looks = self.pool.looks.to(self.guard.prototypes.device)
+        return replace(self.pool, guard=self.guard.judge(looks).cpu())
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What the pool promises."""
+        found = diagnose_pool(
+            self.judged.guard, self.pool.embeddings, self.guard, self.targets, semantic_limit=self.semantic_limit
+        )
+        return found if self.name_brings is None else found.told(self.name_brings)
+
+
+def diagnose_pool(
+    judged: Tensor, embeddings: Tensor, guard: Guard, targets: Targets, *, semantic_limit: float
+) -> Diagnosis:
+    """What a pool promises, from what ``guard`` says of it ``[n]`` and its embeddings ``[n, D]`` by the objective's encoder."""
+    near = nearness(embeddings.to(targets.prototypes.device), targets.prototypes).cpu()
+    home = float(targets.leave_one_out().mean())
+    return diagnose(judged, guard.threshold, float(guard.near.mean()), near, home, 1 - semantic_limit)
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What optimisation gives: the starts by number, their ways to the end, and network evaluations so far."""
+
+    starts: tuple[int, ...]
+    ways: Ways
+    cost: int
+
+
+@dataclass(frozen=True)
+class Search:
+    """The parts of one selection, and its three stages."""
+
+    sampler: Sampler
+    references: Sequence[Image.Image]
+    encoder: Encoder
+    embed: Embed
+    recipe: Recipe
+    seed: str = "0"
+    archive: tuple[Seed, ...] = ()
+    calibrations: MutableMapping[str, str] = field(default_factory=dict)
+    observe: Observer = lambda _event: None
+
+    @cached_property
+    def photos(self) -> Tensor:
+        """The references as ``[K, 3, H, W]`` in 0..1."""
+        config = self.sampler.config
+        return stack_images(self.references, config.height, config.width).to(self.sampler.family.device)
+
+    @cached_property
+    def targets(self) -> Targets:
+        """The references in the spaces of the objective."""
+        family = self.sampler.family
+        if self.recipe.objective == "paper":
+            return make_paper_targets(self.photos, self.encoder, family)
+        return make_targets(self.photos, self.encoder, family, match_codec=self.recipe.match_codec)
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """What is explored: plain seeds, the archive, and inverted references where the recipe wants them."""
+        plan = self.recipe.explore
+        inverted = inverted_seeds(self.sampler, self.targets.latents, self.seed, plan.inverted)
+        return Candidates(self.seed, self.sampler.noise_shape, plan.size, plan.paired, (*self.archive, *inverted))
+
+    @cached_property
+    def objective(self) -> Objective:
+        """The objective the recipe names, before anything is known of what plain seeds draw."""
+        decode, targets, weight = self.sampler.family.decode, self.targets, self.recipe.appearance
+        if self.recipe.objective == "paper":
+            terms = (PaperSemantic(targets), PaperAppearance(targets, weight))
+            return Objective(terms, decode, self.encoder, trail=self.recipe.trail, balanced=False)
+        return Objective((Semantic(targets), LowFrequency(targets, weight)), decode, self.encoder)
+
+    @cached_property
+    def guard(self) -> Guard:
+        """The guard of these references, which it sees as the image codec gives them back, as it sees generated images."""
+        seen = through_codec(self.photos, self.sampler.family)
+        recipe = self.recipe
+        return make_guard(self.photos, self.embed, seen=seen, slack=recipe.guard_slack, turns=recipe.guard_turns)
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """What a picture must pass beside the guard; None for the paper's losses, which have no such measure."""
+        return None if self.recipe.objective == "paper" else Agreement(self.targets, self.encoder)
+
+    def explore(self, resume: Progress | None = None) -> Found:
+        """The pool of candidates, and what follows from it. A pool that says *no* is not believed before the name has been asked about."""
+        plan = self.recipe.explore
+
+        def tell(pool: Explored, _images: Tensor) -> None:
+            progress = Progress(pool, None, self._explored(pool))
+            self.observe(Event("explore", len(pool.previews) + len(pool), self._to_explore, progress))
+
+        known = resume.pool if resume else None
+        pool = explore(
+            self.sampler, self.objective, self.guard, self.candidates, plan=plan, known=known, observe=tell
+        )  # fmt: skip
+        guard = self.guard.against(pool.looks.to(self.guard.prototypes.device))
+        found = Found(pool, guard, self._informed(pool), self.targets, self._explored(pool), self.semantic_limit)
+        return self._ask_about_name(found) if found.diagnosis.verdict == "no" else found
+
+    def _ask_about_name(self, found: Found) -> Found:
+        pool = found.pool
+        brings = name_brings(self.sampler, pool.embeddings, pool.looks, self.targets, found.guard, self.encoder)
+        return replace(found, name_brings=brings, cost=found.cost + self.sampler.cost(NAMELESS))
+
+    @property
+    def _to_explore(self) -> int:
+        """Previews and whole drawings, all together."""
+        plan, total = self.recipe.explore, len(self.candidates)
+        few = previewer(self.sampler, plan)
+        return total + max(1, round(plan.keep * total)) if few else total
+
+    def _explored(self, pool: Explored) -> int:
+        """Network evaluations of an exploration, inverted references included."""
+        inverted = inversion_cost(self.sampler, len(self.targets.latents)) if self.recipe.explore.inverted else 0
+        return inverted + exploration_cost(self.sampler, self.recipe.explore, pool)
+
+    def _informed(self, pool: Explored) -> Objective:
+        """The objective with a pull away from what plain seeds give instead, where they give something else."""
+        if self.recipe.objective == "paper" or not self.recipe.contrast:
+            return self.objective
+        failures = failure_centroids(pool.embeddings.to(self.targets.centroid.device), self.targets)
+        if not len(failures):
+            return self.objective
+        return replace(
+            self.objective, terms=(*self.objective.terms, Away(self.targets, failures, self.recipe.contrast))
+        )
+
+    def mode(self, found: Found, starts: Sequence[int]) -> tuple[Mode, int]:
+        """How gradients are had, and what finding that out cost."""
+        if self.recipe.gradient != "calibrated":
+            return Mode.parse(self.recipe.gradient), 0
+        key = calibration_key(self.sampler, model="", prompts=self.recipe.objective)
+        known = key in self.calibrations
+        noise = self.candidates.noise(starts[:2])
+        chosen = calibrated(
+            self.calibrations, key, self.sampler, noise, found.objective.evaluate, trail=self.recipe.trail
+        )
+        return Mode.parse(chosen.chosen), 0 if known else chosen.network_evaluations
+
+    def optimise(self, found: Found, starts: int, resume: Progress | None = None) -> Walked:
+        """The ways of the ``starts`` most promising starts to their ends; the recipe's spare ones fell out on the way."""
+        earlier, begun = resume.ways if resume else None, self.recipe.begun(starts)
+        chosen = earlier.starts if earlier else tuple(choose_starts(found.pool, begun, self.recipe.explore))
+        origin = self.candidates.noise(chosen).to(self.sampler.family.device)
+        seeds = [self.candidates.seed(index) for index in chosen]
+        mode, asked = self.mode(found, chosen)
+        spent = resume.network_evaluations if resume and earlier else found.cost + asked
+
+        def tell(ways: Ways, active: list[int], images: Tensor, evaluations: int) -> None:
+            nonlocal spent
+            spent += evaluations
+            done, total = ways.iteration - 1, self.recipe.iterations
+            shown = dict(zip((seeds[position] for position in active), to_pixels(images), strict=True))
+            self.observe(Event("optimise", done, total, Progress(found.pool, ways, spent), shown, done))
+
+        limits = self._limits(found)
+        climb = Climb(self.sampler, found.objective, found.guard, self.recipe, limits, origin, mode, self.seed, starts)
+        ways = climb.run(earlier or begin(chosen, origin, self.recipe), tell)
+        ways = ways.take(leaders(ways.traces, self.recipe, limits, starts))
+        return Walked(ways.starts, ways, spent)
+
+    def result(self, found: Found, walked: Walked | None, *, plain: int) -> Selection:
+        """Draw the pictures that are kept, each alone, and judge them."""
+        plain = min(plain, self.recipe.explore.size)
+        total = plain + (len(walked.starts) if walked else 0)
+        pictures = []
+        for index in range(plain):
+            pictures.append(self.plain_picture(found, index))
+            self.observe(Event("draw", index + 1, total))
+        finds = []
+        for position in range(len(walked.starts) if walked else 0):
+            finds.append(self._find(found, walked, position))  # type: ignore[arg-type]
+            self.observe(Event("draw", plain + position + 1, total))
+        spent = (walked.cost if walked else found.cost) + self.sampler.cost(total)
+        return Selection(
+            recipe=self.recipe,
+            sampler=self.sampler.config,
+            pool=found.judged.statistics(),
+            explored=found.judged,
+            threshold=found.guard.threshold,
+            reachable=found.diagnosis.reach,
+            diagnosis=found.diagnosis,
+            plain=tuple(pictures),
+            finds=tuple(finds),
+            receipt=Receipt(network_evaluations=spent, iterations=walked.ways.iteration - 1 if walked else 0),
+        )
+
+    def plain_picture(self, found: Found, index: int) -> Picture:
+        """The picture of plain seed ``index``, judged."""
+        seed = self.candidates.seed(index)
+        return self._judge(found, seed, seed, start_guard=-1.0, ended="a plain seed")
+
+    def _find(self, found: Found, walked: Walked, position: int) -> Find:
+        start = self.candidates.seed(walked.starts[position])
+        trace, ended = walked.ways.traces[position], walked.ways.stopped_by[position]
+        kept = kept_reading(trace, self.recipe, found.guard.threshold).iteration
+        seed = self._kept_seed(found, walked, position)
+        first = trace[0].guard if trace[0].guard is not None else -1.0
+        picture = self._judge(found, seed, start, start_guard=first, ended=f"{ended}; kept iterate {kept}")
+        return Find(start, picture, kept, trace, ended)
+
+    def kept_seeds(self, found: Found, walked: Walked) -> list[Seed]:
+        """The seed that each start led to."""
+        return [self._kept_seed(found, walked, position) for position in range(len(walked.starts))]
+
+    def _kept_seed(self, found: Found, walked: Walked, position: int) -> Seed:
+        start = self.candidates.seed(walked.starts[position])
+        kept = kept_reading(walked.ways.traces[position], self.recipe, found.guard.threshold).iteration
+        return start if kept == 0 else self._optimised(start, walked.ways.best[position], kept)
+
+    def _optimised(self, start: Seed, noise: Tensor, iteration: int) -> Seed:
+        lineage = Lineage(
+            kind="optimised", parents=(start.digest,), recipe=self.recipe.digest, note=f"iterate {iteration}"
+        )
+        return Seed(to_numpy(noise), lineage)
+
+    def _judge(self, found: Found, seed: Seed, start: Seed, *, start_guard: float, ended: str) -> Picture:
+        """Draw ``seed`` alone, score exactly the bytes that are kept, and say whether they are accepted."""
+        noise = torch.from_numpy(seed.latents.copy())
+        drawn = found.objective.score(self.sampler.finish(noise))
+        pixels = to_pixels(drawn.images)[0]
+        image = from_pixels(pixels[None]).to(self.photos)
+        scores = Scores(
+            objective=float(drawn.objective),
+            semantic=float(drawn.terms["semantic"]),
+            appearance=float(drawn.terms["appearance"]),
+            guard=float(found.guard.similarity(image)),
+            cosine_to_start=float(sphere.cosine(noise[None], torch.from_numpy(start.latents.copy())[None])),
+            norm_z=float(sphere.norm_score(noise[None])),
+            whiteness=float(sphere.whiteness(noise[None])),
+        )
+        faults = self._faults(found.guard, image, start_guard, scores.semantic)
+        words = "; ".join(faults) or f"accepted: nearness {scores.guard:.3f} >= {found.guard.threshold:.3f}"
+        return Picture(seed, pixels, scores, not faults, f"{words} ({ended})")
+
+    @cached_property
+    def semantic_limit(self) -> float:
+        """The most semantic loss that is accepted: the objective must agree with the guard."""
+        return self.agreement.limit if self.agreement else inf
+
+    def _faults(self, guard: Guard, image: Tensor, start_guard: float, semantic: float) -> list[str]:
+        look = guard.embed(image)
+        near, copy = float(guard.judge(look)), float(guard.copy_score(image))
+        faults = []
+        if guard.contrast and float(guard.contrast.side(look)) < 0:
+            faults.append("rejected: nearer to what plain seeds draw than to the references")
+        elif near < guard.threshold:
+            faults.append(f"rejected: nearness {near:.3f} < {guard.threshold:.3f}")
+        if semantic > self.semantic_limit:
+            faults.append(
+                f"rejected: semantic loss {semantic:.3f} > {self.semantic_limit:.3f}, the references' own mean"
+            )
+        if near < start_guard - ROUNDING:
+            faults.append(f"rejected: nearness {near:.3f} is below its start's {start_guard:.3f}")
+        if copy >= guard.copy_limit:
+            faults.append(f"rejected: too like a reference (correlation {copy:.2f} >= {guard.copy_limit:.2f})")
+        return faults
+
+    def _limits(self, found: Found) -> Limits:
+        update = self.recipe.update
+        return Limits(
+            threshold=found.guard.threshold,
+            guard_deviation=found.judged.statistics().guard_std,
+            semantic_goal=self.targets.semantic_goal,
+            semantic_limit=self.semantic_limit,
+            cosine_floor=update.cosine_floor if isinstance(update, Tangent) else -1.0,
+        )

@@ -1,0 +1,205 @@
+"""Trials: one search for seeds of one concept, and what it found. Only records; :mod:`seedbank.trials.run` runs one.
+
+Nothing here depends on the clock or the machine's speed: the same inputs give the same trial, byte for byte, on one machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from seedbank.bank import Bank
+from seedbank.errors import UsageError, VerificationError
+from seedbank.models.card import ModelCard
+from seedbank.records import DIGEST, Record
+from seedbank.selection.records import Pool, Receipt, SamplerConfig, Scores
+
+
+class Candidate(Record):
+    """A seed, the image it makes and its scores.
+
+    The image lies under ``<trial>/images/<image>.png`` and the seed under ``<trial>/seeds/<seed>.safetensors`` of the store.
+    """
+
+    seed: str = Field(pattern=DIGEST)
+    start: str = Field(pattern=DIGEST)
+    """Digest of the plain seed it was optimised from; for a plain image, its own seed."""
+    image: str = Field(pattern=DIGEST)
+    """SHA-256 of the PNG file."""
+    pixels: str = Field(pattern=DIGEST)
+    """SHA-256 of ``HxWx3`` and the raw RGB bytes: what ``replay`` compares."""
+    scores: Scores
+    accepted: bool
+    """Whether the guard accepts the image."""
+    verdict: str
+    """Why, in plain words, and which rule ended the search."""
+
+
+class Trial(Record):
+    """One search for seeds of one concept against one reference set with one recipe."""
+
+    key: str = Field(pattern=DIGEST)
+    """Digest of everything that went in: concept, reference set, model, sampler, recipe, code."""
+    concept: str
+    concept_digest: str
+    reference_set: str = Field(pattern=DIGEST)
+    prompt: str
+    model: ModelCard
+    encoder: ModelCard
+    guard: ModelCard
+    sampler: SamplerConfig
+    recipe: dict[str, Any]
+    code_version: str
+    requested_by: tuple[str, ...]
+    """Ids of everyone who asked for it: the concept's owner and whoever triggered it. None of them may review it."""
+    pool: Pool
+    plain: tuple[Candidate, ...]
+    candidates: tuple[Candidate, ...]
+    receipt: Receipt
+    reachable: Literal["yes", "more search", "no"]
+
+    @property
+    def folder(self) -> str:
+        """Key prefix of everything this trial stored."""
+        return trial_folder(self.concept, self.key)
+
+
+def trial_folder(concept: str, key: str) -> str:
+    """Key prefix of a trial."""
+    return f"trials/{concept}/{key}"
+
+
+def load_trial(bank: Bank, concept: str, key: str) -> Trial:
+    """The trial of ``concept`` with ``key``.
+
+    Raises:
+        UsageError: there is none.
+        VerificationError: what is stored is not that trial.
+    """
+    try:
+        trial = Trial.from_bytes(bank.store.get(f"{trial_folder(concept, key)}/trial.json"))
+    except KeyError:
+        raise UsageError(
+            f"no trial {key} of {concept!r} in {bank.store.url}; run `seedbank optimise {concept}`"
+        ) from None
+    if (trial.concept, trial.key) != (concept, key):
+        raise VerificationError(
+            f"expected trial {key} of {concept!r}, got {trial.key} of {trial.concept!r}; it was moved"
+        )
+    return trial
+
+
+def latest_trial(bank: Bank, concept: str) -> Trial:
+    """The trial of ``concept`` that finished last, by the ledger; raises UsageError when there is none."""
+    finished = [entry.data["key"] for entry in bank.ledger.entries(concept=concept, event="trial.finished")]
+    if not finished:
+        raise UsageError(f"no finished trial of {concept!r}; run `seedbank optimise {concept}`")
+    return load_trial(bank, concept, finished[-1])
+
+
+class Expanded(Record):
+    """One accepted picture. Lower is nearer for ``apart`` and better for ``semantic``; higher is better for ``guard``."""
+
+    seed: str = Field(pattern=DIGEST)
+    image: str = Field(pattern=DIGEST)
+    """SHA-256 of the PNG file."""
+    pixels: str = Field(pattern=DIGEST)
+    """SHA-256 of ``HxWx3`` and the raw RGB bytes: what a replay compares."""
+    guard: float
+    copy_score: float
+    semantic: float | None = None
+    """Semantic loss under the objective's encoder; None where it was not asked."""
+    apart: float
+    """Distance to the nearest picture accepted before it, under the guard; 2 for the first."""
+    cosine: float
+    """To its nearest parent."""
+    norm_z: float
+    whiteness: float
+
+
+class Tally(Record):
+    """How the tries of one kind of seed ended."""
+
+    drawn: int
+    accepted: int
+    alike: int
+    undone: int
+
+
+class ExpansionRecord(Record):
+    """Many images from one accepted candidate of a trial, or from several."""
+
+    key: str = Field(pattern=DIGEST)
+    """Digest of everything that went in: trial, seeds, count, plan, code."""
+    concept: str
+    trial: str = Field(pattern=DIGEST)
+    """Key of the trial that found the seeds."""
+    finds: tuple[str, ...] = Field(min_length=1)
+    """The seeds that were expanded."""
+    asked: int
+    """How many images were wanted."""
+    prompt: str
+    model: ModelCard
+    guard: ModelCard
+    encoder: ModelCard | None = None
+    """Of the semantic loss; None where it was not asked."""
+    sampler: SamplerConfig
+    code_version: str
+    images: tuple[Expanded, ...]
+    cosine: float
+    """Between neighbours and the find, as it was found out."""
+    probed: dict[str, float]
+    """Share that was accepted, by cosine."""
+    apart: float
+    """Least distance between two pictures that was asked for."""
+    bar: float
+    """Nearness to the references under the guard that was asked for: at least the guard's threshold."""
+    semantic_limit: float | None = None
+    """Most semantic loss that was accepted; None for any."""
+    acceptance: float
+    """Share of all seeds drawn that were accepted."""
+    tried: dict[str, Tally]
+    vendi: float
+    """Effective number of different pictures."""
+    distances: tuple[float, float, float]
+    """Least, mean and largest distance between two pictures."""
+    network_evaluations: int
+    plain_samples_each: float
+    """What one accepted image cost, in plain samples; 0 where none was accepted."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_find(cls, data: Any) -> Any:
+        """Records of before several finds could be expanded name one."""
+        if isinstance(data, dict) and "find" in data:
+            return {name: value for name, value in data.items() if name != "find"} | {"finds": (data["find"],)}
+        return data
+
+    @property
+    def folder(self) -> str:
+        """Key prefix of everything this expansion stored."""
+        return expansion_folder(self.concept, self.key)
+
+
+def expansion_folder(concept: str, key: str) -> str:
+    """Key prefix of an expansion."""
+    return f"expansions/{concept}/{key}"
+
+
+def load_expansion(bank: Bank, concept: str, key: str) -> ExpansionRecord:
+    """The expansion of ``concept`` with ``key``.
+
+    Raises:
+        UsageError: there is none.
+        VerificationError: what is stored is not that expansion.
+    """
+    try:
+        record = ExpansionRecord.from_bytes(bank.store.get(f"{expansion_folder(concept, key)}/expansion.json"))
+    except KeyError:
+        raise UsageError(f"no expansion {key} of {concept!r} in {bank.store.url}; run `seedbank expand SEED`") from None
+    if (record.concept, record.key) != (concept, key):
+        raise VerificationError(
+            f"expected expansion {key} of {concept!r}, got {record.key} of {record.concept!r}; it was moved"
+        )
+    return record

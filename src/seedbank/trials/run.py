@@ -1,0 +1,344 @@
+"""The trial stage: one search for seeds of one concept against one reference set, kept in the store.
+
+A trial's key is the digest of everything that decides its outcome, so asking again finds it, and a killed search goes on from its last
+checkpoint. Its folder holds::
+
+    trials/<concept>/<key>/
+      trial.json                          the record, written last: when it is there, everything is
+      images/<sha256>.png                 plain pictures and candidates
+      seeds/<digest>.safetensors          their seeds, and the starts
+      pool.safetensors                    scores and embeddings of everything explored
+      traces/<start>.json                 every reading of one start's way
+      turning/<start>/<iteration>.png     its picture on the way, every other iteration; also of starts that fell out
+      timing.json                         seconds; the only thing that differs between two runs
+      checkpoint.safetensors              how far a running search is; gone when it is done
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from seedbank.errors import Unreachable, UsageError
+from seedbank.records import canonical_json, sha256
+from seedbank.references.photos import reference_images
+from seedbank.storage.images import pixel_digest, png
+from seedbank.trials.code import code_version
+from seedbank.trials.records import Candidate, Trial, load_trial, trial_folder
+
+if TYPE_CHECKING:
+    from seedbank.bank import Bank
+    from seedbank.concepts import Concept
+    from seedbank.models import Embedder, LoadedModel
+    from seedbank.references.records import ReferenceSet
+    from seedbank.selection import Event, Find, Picture, Progress, Recipe, Selection
+    from seedbank.selection.seeds import Seed
+
+CHECKPOINT_EVERY, PICTURE_EVERY = 5, 2
+"""Iterations between two checkpoints, and between two pictures of a seed turning: some ways are at their end after four."""
+
+Report = Callable[[str, int, int], None]
+"""Told the stage (``load``, ``explore``, ``optimise``, ``draw``), units done, and units in all."""
+
+
+def run_trial(
+    bank: Bank,
+    concept: Concept,
+    reference_set: ReferenceSet,
+    *,
+    requested_by: tuple[str, ...],
+    progress: Report | None = None,
+) -> Trial:
+    """Search for seeds of ``concept``, or return the trial that already did.
+
+    Args:
+        bank: where everything is kept.
+        concept: what to draw, with which model, preset and seed.
+        reference_set: the frozen photos that guide it.
+        requested_by: ids of everyone who asked for it; none of them may review it.
+        progress: told how far it is.
+
+    Raises:
+        Unreachable: no seed of this model draws the concept; the ledger has the numbers.
+        UsageError: the model or preset does not exist, or the reference set is another concept's.
+    """
+    if reference_set.concept != concept.name:
+        raise UsageError(
+            f"expected a reference set of {concept.name!r}, got one of {reference_set.concept!r}; validate {concept.name} first"
+        )
+    tell = progress or (lambda _stage, _done, _total: None)
+    tell("load", 0, 1)
+    inputs = load_inputs(concept, reference_set)
+    tell("load", 1, 1)
+    if bank.store.exists(f"{trial_folder(concept.name, inputs.key)}/trial.json"):
+        return load_trial(bank, concept.name, inputs.key)
+    _raise_if_known_unreachable(bank, concept.name, inputs.key)
+    requesters = _start(bank, inputs, requested_by)
+    selection = _select(bank, inputs, tell)
+    if selection.reachable == "no":
+        raise _unreachable(bank, inputs, selection)
+    return _finish(bank, inputs, selection, requesters)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that decides what a trial finds."""
+
+    concept: Concept
+    reference_set: ReferenceSet
+    model: LoadedModel
+    encoder: Embedder
+    guard: Embedder
+    recipe: Recipe
+    code: str = field(default_factory=code_version)
+
+    @property
+    def key(self) -> str:
+        """Digest of all inputs."""
+        return sha256(
+            canonical_json(
+                {
+                    "trial": 1,
+                    "concept": self.concept.digest,
+                    "reference_set": self.reference_set.digest,
+                    "model": self.model.card.digest,
+                    "encoder": self.encoder.card.digest,
+                    "guard": self.guard.card.digest,
+                    "sampler": self.model.sampler.digest,
+                    "recipe": self.recipe.digest,
+                    "code": self.code,
+                }
+            )
+        )
+
+    @property
+    def folder(self) -> str:
+        """Key prefix of the trial."""
+        return trial_folder(self.concept.name, self.key)
+
+
+def load_inputs(concept: Concept, reference_set: ReferenceSet) -> Inputs:
+    """The models and the recipe that ``concept`` names."""
+    from seedbank.models import load_encoder, load_guard, load_pipeline
+    from seedbank.selection import preset
+
+    recipe = preset(concept.preset, starts=max(concept.policy.selection.candidates, concept.policy.selection.plain))
+    return Inputs(concept, reference_set, load_pipeline(concept.model), load_encoder(), load_guard(), recipe)
+
+
+def _start(bank: Bank, inputs: Inputs, requested_by: tuple[str, ...]) -> tuple[str, ...]:
+    """Put the start on record; everyone who asked for this trial, now or before a crash, stays barred from reviewing it."""
+    entry = bank.record_once(
+        "trial.started",
+        concept=inputs.concept.name,
+        key=inputs.key,
+        preset=inputs.recipe.name,
+        reference_set=inputs.reference_set.digest,
+        requested_by=list(requested_by),
+    )
+    return tuple(sorted({*entry.data["requested_by"], *requested_by}))
+
+
+def _select(bank: Bank, inputs: Inputs, tell: Report) -> Selection:
+    from seedbank.selection import select
+
+    keeper = _Keeper(bank, inputs.folder, tell)
+    policy = inputs.concept.policy.selection
+    selection = select(
+        inputs.model.pipeline,
+        inputs.concept.prompt,
+        reference_images(bank, inputs.reference_set),
+        encoder=inputs.encoder,
+        guard=inputs.guard,
+        recipe=inputs.recipe,
+        starts=policy.candidates,
+        plain=policy.plain,
+        seed=inputs.concept.seed,
+        sampler=inputs.model.sampler,
+        calibrations=_Calibrations(bank, inputs.model.card.content),
+        observe=keeper,
+        resume=keeper.resume(),
+    )
+    timing = _timing(selection, resumed=keeper.resumed)
+    bank.store.put(f"{inputs.folder}/timing.json", json.dumps(timing, indent=2).encode())
+    return selection
+
+
+def _timing(selection: Selection, *, resumed: bool) -> dict[str, Any]:
+    """Seconds of this process, by stage."""
+    seconds = {stage: round(value, 3) for stage, value in selection.seconds.items()}
+    return {"seconds": seconds, "total": round(sum(selection.seconds.values()), 3), "resumed": resumed}
+
+
+@dataclass(frozen=True)
+class _Calibrations(MutableMapping[str, str]):
+    """What was found out about a model's gradients, kept in the store so that the next trial need not ask again."""
+
+    bank: Bank
+    model: str
+
+    def __getitem__(self, key: str) -> str:
+        return self.bank.store.get(self._place(key)).decode()
+
+    def __setitem__(self, key: str, value: str) -> None:
+        self.bank.store.put(self._place(key), value.encode())
+
+    def __delitem__(self, key: str) -> None:
+        self.bank.store.delete(self._place(key))
+
+    def __iter__(self) -> Iterator[str]:
+        names = (found.rsplit("/", 1)[1] for found in self.bank.store.keys(self._place("")))
+        return (name.removesuffix(".json") for name in names)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _place(self, key: str) -> str:
+        return f"calibrations/{self.model}/{key}.json" if key else f"calibrations/{self.model}/"
+
+
+@dataclass
+class _Keeper:
+    """Watches a selection: keeps checkpoints and turning pictures, passes progress on."""
+
+    bank: Bank
+    folder: str
+    tell: Report
+    resumed: bool = False
+
+    def __call__(self, event: Event) -> None:
+        """Take note of one event."""
+        self.tell(event.stage, event.done, event.total)
+        last = event.done == event.total
+        if last or event.done % PICTURE_EVERY == 0:
+            self._keep_pictures(event)
+        if event.progress and (last or event.stage == "explore" or event.done % CHECKPOINT_EVERY == 0):
+            self.bank.store.put(self._checkpoint, event.progress.to_bytes())
+
+    def resume(self) -> Progress | None:
+        """The checkpoint of an earlier, interrupted run."""
+        from seedbank.selection import Progress
+
+        try:
+            found = Progress.from_bytes(self.bank.store.get(self._checkpoint))
+        except KeyError:
+            return None
+        self.resumed = True
+        return found
+
+    def _keep_pictures(self, event: Event) -> None:
+        for seed, pixels in (event.images or {}).items():
+            self.bank.store.put(f"{self.folder}/turning/{seed.digest}/{event.latest}.png", png(pixels))
+
+    @property
+    def _checkpoint(self) -> str:
+        return f"{self.folder}/checkpoint.safetensors"
+
+
+def _finish(bank: Bank, inputs: Inputs, selection: Selection, requested_by: tuple[str, ...]) -> Trial:
+    """Write blobs first, then the record that names them, then the ledger."""
+    plain = tuple(_keep(bank, inputs.folder, picture, picture.seed) for picture in selection.plain)
+    candidates = tuple(_keep(bank, inputs.folder, find.picture, find.start) for find in selection.finds)
+    bank.store.put(f"{inputs.folder}/pool.safetensors", selection.explored.to_safetensors())
+    for find in selection.finds:
+        bank.store.put(f"{inputs.folder}/traces/{find.start.digest}.json", _trace(find))
+    trial = Trial(
+        key=inputs.key,
+        concept=inputs.concept.name,
+        concept_digest=inputs.concept.digest,
+        reference_set=inputs.reference_set.digest,
+        prompt=inputs.concept.prompt,
+        model=inputs.model.card,
+        encoder=inputs.encoder.card,
+        guard=inputs.guard.card,
+        sampler=selection.sampler,
+        recipe=selection.recipe.to_dict(),
+        code_version=inputs.code,
+        requested_by=requested_by,
+        pool=selection.pool,
+        plain=plain,
+        candidates=candidates,
+        receipt=selection.receipt,
+        reachable=selection.reachable,
+    )
+    bank.store.put_new(f"{inputs.folder}/trial.json", trial.to_bytes())
+    trial = load_trial(bank, trial.concept, trial.key)  # another process may have been first
+    bank.record_once(
+        "trial.finished",
+        concept=trial.concept,
+        key=trial.key,
+        trial=trial.digest,
+        reference_set=trial.reference_set,
+        candidates=len(trial.candidates),
+        accepted=sum(candidate.accepted for candidate in trial.candidates),
+    )
+    bank.store.delete(f"{inputs.folder}/checkpoint.safetensors")
+    return trial
+
+
+def _keep(bank: Bank, folder: str, picture: Picture, start: Seed) -> Candidate:
+    """Store a picture, its seed and the seed it came from; return the record of it."""
+    data = png(picture.pixels)
+    image = sha256(data)
+    bank.store.put(f"{folder}/images/{image}.png", data)
+    for seed in {picture.seed, start}:
+        bank.store.put(f"{folder}/seeds/{seed.digest}.safetensors", seed.to_safetensors())
+    return Candidate(
+        seed=picture.seed.digest,
+        start=start.digest,
+        image=image,
+        pixels=pixel_digest(picture.pixels),
+        scores=picture.scores,
+        accepted=picture.accepted,
+        verdict=picture.verdict,
+    )
+
+
+def _trace(find: Find) -> bytes:
+    return canonical_json(
+        {
+            "start": find.start.digest,
+            "steps": [
+                {name: value if value is None or isfinite(value) else None for name, value in asdict(reading).items()}
+                for reading in find.trace
+            ],
+            "stopped_by": find.stopped_by,
+            "kept": find.kept,
+        }
+    )
+
+
+ADVICE = "try few-shot fine-tuning (LoRA), an image-conditioned adapter (IP-Adapter), another prompt or another model"
+
+
+def _unreachable(bank: Bank, inputs: Inputs, selection: Selection) -> Unreachable:
+    pool = selection.pool
+    entry = bank.record_once(
+        "trial.unreachable",
+        concept=inputs.concept.name,
+        key=inputs.key,
+        seeds=pool.size,
+        best=pool.guard_max,
+        mean=pool.guard_mean,
+        needed=selection.threshold,
+        left=round(selection.diagnosis.left, 3),
+        name_brings=selection.diagnosis.name_brings,
+        advice=ADVICE,
+    )
+    return _refusal(inputs.concept.name, entry.data)
+
+
+def _raise_if_known_unreachable(bank: Bank, concept: str, key: str) -> None:
+    for entry in bank.ledger.entries(concept=concept, event="trial.unreachable"):
+        if entry.data["key"] == key:
+            raise _refusal(concept, entry.data)
+
+
+def _refusal(concept: str, numbers: dict[str, Any]) -> Unreachable:
+    return Unreachable(
+        f"no seed of this model draws {concept!r}: the best of {numbers['seeds']} plain seeds is {numbers['best']:.2f} near the "
+        f"references, {numbers['needed']:.2f} is needed and the mean is {numbers['mean']:.2f}; {numbers['advice']}"
+    )

@@ -1,0 +1,100 @@
+"""The runner: what it costs, what it keeps, and that a resumed search ends as an uninterrupted one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from seedbank.evaluation.engines import BayesianMixes, Engine, EvolvedMixes, RestartedNeighbours
+from seedbank.evaluation.runners import Climbed, Told, climb_without_gradients, of_images
+from seedbank.selection.records import SamplerConfig
+from seedbank.selection.sampling.noise import plain_seed
+from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler
+
+ENGINES = ("bayes", "cma", "zero_order")
+
+
+@pytest.fixture(scope="module")
+def sampler(pipeline: Any, sampler_config: SamplerConfig) -> Sampler:
+    return make_sampler(pipeline, "ab", sampler_config)
+
+
+def build(name: str, sampler: Sampler) -> Engine:
+    shape = sampler.noise_shape
+    elites = [plain_seed("elites", index, shape) for index in range(4)]
+    if name == "zero_order":
+        return RestartedNeighbours(elites, "a", shape)
+    return BayesianMixes(elites, "a") if name == "bayes" else EvolvedMixes(elites, "a")
+
+
+def red(images: Tensor) -> Tensor:
+    """How far from red, rounded: a score without a gradient."""
+    return (20 * (1 - images[:, 0].mean((1, 2)))).round() / 20 + images[:, 1:].mean((1, 2, 3))
+
+
+def run(name: str, sampler: Sampler, budget: int = 30 * 8, **options: Any) -> Climbed:
+    return climb_without_gradients(build(name, sampler), sampler, of_images(sampler, red), budget, keep=3, **options)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_it_stays_within_its_budget_and_counts_it(name: str, sampler: Sampler) -> None:
+    found = run(name, sampler)
+    drawn = sum(len(told.scores) for told in found.trace)
+    assert found.network_evaluations == sampler.cost(drawn) <= 30 * 8
+    assert found.seconds > 0
+    assert sampler.cost(1) == 8
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_best_seeds_are_the_lowest_scores_seen_and_draw_what_was_scored(name: str, sampler: Sampler) -> None:
+    found = run(name, sampler)
+    assert list(found.scores) == sorted(score for told in found.trace for score in told.scores)[:3]
+    pixels = sampler.draw(torch.from_numpy(found.best[0].latents.copy()))
+    assert float(red(from_pixels(pixels[None]))) == pytest.approx(found.scores[0], abs=0.06)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_interrupted_anywhere_it_ends_the_same(name: str, sampler: Sampler) -> None:
+    class KilledError(Exception):
+        pass
+
+    traces: list[tuple[Told, ...]] = []
+
+    def observe(trace: tuple[Told, ...]) -> None:
+        traces.append(trace)
+        if len(trace) == 3:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(name, sampler, observe=observe)
+    resumed = run(name, sampler, resume=[told.scores for told in traces[-1]])
+    assert resumed == run(name, sampler)
+
+
+def test_a_clock_can_end_it(sampler: Sampler) -> None:
+    costs: list[int] = []
+
+    def affords(cost: int) -> bool:
+        costs.append(cost)
+        return len(costs) <= 2
+
+    assert len(run("cma", sampler, affords=affords).trace) == 2
+
+
+def test_without_a_budget_there_is_nothing(sampler: Sampler) -> None:
+    found = run("cma", sampler, budget=0)
+    assert (found.best, found.trace, found.network_evaluations) == ((), (), 0)
+
+
+def test_a_score_that_is_no_number_is_never_best(sampler: Sampler) -> None:
+    def broken(images: Tensor) -> Tensor:
+        scores = red(images)
+        scores[0] = torch.nan
+        return scores
+
+    found = climb_without_gradients(build("cma", sampler), sampler, of_images(sampler, broken), 20 * 8)
+    assert np.isfinite(found.scores[0])

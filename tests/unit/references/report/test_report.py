@@ -1,0 +1,152 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import ImageFilter
+
+from seedbank.concepts import Concept, Policy
+from seedbank.references.choosing.verdicts import broken_by, tell_verdicts
+from seedbank.references.judging.expectations_runner import Check
+from seedbank.references.judging.pool import MeasuredPool, Siblings, numbers
+from seedbank.references.judging.suites import BETWEEN, photo_suite, set_suite
+from seedbank.references.records import Examination
+from seedbank.references.report.catalogue import PHOTO, RELATION, SET
+from seedbank.references.report.page import Findings, number, write_report
+from support.photos import jpeg, photo
+from support.pools import pool_of
+
+SUITES = {"photos": photo_suite(Policy()), "reference_set": set_suite(Policy())}
+SIBLINGS = Siblings(("a photo of a <rod>",), np.array([[0.0, 1.0]]))
+
+
+def checks(pool: MeasuredPool) -> tuple[Check, ...]:
+    """How the suite of photos comes out, by its own bounds; real Great Expectations are asked in the integration tests."""
+    found = []
+    for place, rule in enumerate(SUITES["photos"].rules):
+        bad = [row["photo"] for row in pool.rows if rule.type == BETWEEN and rule.shortfall(row[rule.column]) > 0]
+        found.append(
+            Check(
+                table="photos",
+                rule=place,
+                expectation=rule.type,
+                column=rule.column,
+                minimum=rule.minimum,
+                maximum=rule.maximum,
+                severity=rule.severity,
+                success=not bad,
+                broken_by=tuple(bad),
+            )
+        )
+    return tuple(found)
+
+
+def findings(count: int = 6, refusal: str = "") -> Findings:
+    blurred = photo(index=0).filter(ImageFilter.GaussianBlur(6))
+    images = [photo(index=index) for index in range(1, count)] + [blurred] * (count > 0)
+    pool = pool_of(images, np.linspace(0, 0.5, count).tolist(), siblings=SIBLINGS)
+    judged = checks(pool)
+    out = broken_by(judged, "critical")
+    choice = pool.choose(out, 3)
+    examination = Examination(
+        concept="wingnut",
+        validation="a" * 64,
+        reference_set="" if refusal else "b" * 64,
+        refusal=refusal,
+        warnings=("mind <this>",),
+        advice=("no photo on a dark background",),
+        unmeasured=("agreement was not measured",),
+        verdicts=tell_verdicts(pool, SUITES["photos"], judged, choice),
+        measures=numbers(pool.measure_set(choice, out)),
+    )
+    concept = Concept(name="wingnut", prompt="a photo of a wingnut", owner="mia", siblings=SIBLINGS.prompts)
+    return Findings(concept, examination, pool, choice, SIBLINGS, SUITES, judged, sibling_pictures=(jpeg(photo()),))
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return write_report(findings()).decode()
+
+
+class Balance(HTMLParser):
+    """Fails on a tag that is not closed in order."""
+
+    VOID = frozenset({"meta", "img", "line", "rect", "circle", "image"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.VOID:
+            return
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_else(page: str) -> None:
+    assert not re.findall(r'(?:src|href)="(?!data:image/|data-docs/index\.html")', page)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_the_page_is_well_formed(page: str) -> None:
+    balance = Balance()
+    balance.feed(page)
+    assert balance.open == []
+
+
+def test_every_photo_is_shown_with_its_verdict_in_plain_words(page: str) -> None:
+    found = findings()
+    for verdict in found.examination.verdicts:
+        assert page.count(f"<b>{verdict.name}</b>") == 1
+        assert page.count(f"<title>{verdict.name}</title>") == 1
+    assert page.count('<figure class="chosen">') == 3
+    assert page.count('<figure class="out">') == 1
+    assert "blurred: sharpness" in page
+    assert "usable, but not needed" in page
+
+
+def test_what_to_do_next_and_what_is_missing_is_told(page: str) -> None:
+    assert "<li>no photo on a dark background</li>" in page
+    assert "mind &lt;this&gt;" in page
+    assert "Not measured: agreement was not measured" in page
+
+
+def test_every_measure_is_named_with_its_unit_and_source(page: str) -> None:
+    for item in (*PHOTO, *RELATION, *SET):
+        assert f"<code>{item.name}</code>" in page
+    assert "variance of the Laplacian, Pech-Pacheco et al. 2000" in page
+    assert "grey levels²" in page
+
+
+def test_thresholds_are_drawn(page: str) -> None:
+    assert page.count('class="line-critical"') >= 5
+    assert page.count('class="line-warning"') >= 7
+
+
+def test_names_of_siblings_cannot_break_the_page(page: str) -> None:
+    assert "a photo of a &lt;rod&gt;" in page
+    assert "<rod>" not in page
+
+
+def test_the_same_findings_give_the_same_bytes() -> None:
+    assert write_report(findings()) == write_report(findings())
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_refused_pool_has_a_report_too(count: int) -> None:
+    page = write_report(findings(count, refusal=f"{count} usable photos, at least 5 are needed")).decode()
+    assert f"<b>No set was frozen:</b> {count} usable photos" in page
+    assert "set frozen" not in page
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.12345, "0.123"), (1234.5, "1,234"), (20.0, "20"), (-3.5, "-3.5"), (0.0, "0")]
+)
+def test_numbers_are_short(value: float, words: str) -> None:
+    assert number(value) == words

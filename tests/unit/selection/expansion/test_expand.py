@@ -1,0 +1,270 @@
+"""Many images from one find, on a tiny random model whose guard knows what one seed draws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from seedbank.errors import UsageError
+from seedbank.evaluation.polish import GradientPolish, subset
+from seedbank.selection.expansion.expand import Plan, expand, natural_distance
+from seedbank.selection.expansion.results import Expansion
+from seedbank.selection.judging.guard import Guard, make_guard
+from seedbank.selection.judging.targets import Agreement, Targets, make_targets
+from seedbank.selection.records import SamplerConfig
+from seedbank.selection.sampling.mixes import neighbours, repelled
+from seedbank.selection.sampling.noise import plain_seed
+from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler
+from seedbank.selection.search.objective import Objective, Semantic
+from seedbank.selection.seeds import Lineage, Seed
+
+COUNT = 10
+PLAN = Plan(apart=1e-5, strict=0.0, budget=6, patience=99)
+
+
+@pytest.fixture(scope="module")
+def sampler(pipeline: Any, sampler_config: SamplerConfig) -> Sampler:
+    return make_sampler(pipeline, "ab", sampler_config)
+
+
+@pytest.fixture(scope="module")
+def find(sampler: Sampler) -> Seed:
+    return plain_seed("find", 0, sampler.noise_shape)
+
+
+@pytest.fixture(scope="module")
+def wanted(sampler: Sampler, find: Seed) -> torch.Tensor:
+    """What five near neighbours of the find draw: the references."""
+    centre = torch.from_numpy(find.latents.copy())[None]
+    near = neighbours(centre, repelled("references", range(5), sampler.noise_shape), 0.8)
+    return from_pixels(np.stack([sampler.draw(seed) for seed in near]))
+
+
+@pytest.fixture(scope="module")
+def judge(wanted: torch.Tensor, guard: Any) -> Guard:
+    made = make_guard(wanted, guard)
+    return replace(made, threshold=float(made.near.min()), copy_limit=1.1)
+
+
+@pytest.fixture(scope="module")
+def expansion(sampler: Sampler, judge: Guard, find: Seed) -> Expansion:
+    return expand(sampler, judge, [find], COUNT, root="r", plan=PLAN)
+
+
+def test_what_is_kept_is_accepted_distinct_and_drawn_alone(
+    expansion: Expansion, sampler: Sampler, judge: Guard
+) -> None:
+    assert len(expansion.offspring) == COUNT
+    images = from_pixels(np.stack([child.pixels for child in expansion.offspring]))
+    assert float(judge.similarity(images).min()) >= judge.threshold - 1e-5
+    distances = 1 - judge.embed(images).double() @ judge.embed(images).double().T
+    assert float(distances[~torch.eye(COUNT, dtype=torch.bool)].min()) >= PLAN.apart - 1e-6  # type: ignore[operator]
+    for child in expansion.offspring:
+        assert np.array_equal(sampler.draw(torch.from_numpy(child.seed.latents.copy())), child.pixels)
+
+
+def test_lineage_leads_back_to_the_find(expansion: Expansion, find: Seed) -> None:
+    known = {find.digest}
+    for child in expansion.offspring:
+        lineage = child.seed.lineage
+        assert lineage.kind in ("neighbour", "mix")
+        assert set(lineage.parents) <= known
+        assert lineage.recipe == PLAN.digest
+        known.add(child.seed.digest)
+
+
+def test_seeds_stay_on_the_finds_shell(expansion: Expansion, find: Seed) -> None:
+    for child in expansion.offspring:
+        assert np.linalg.norm(child.seed.latents) == pytest.approx(np.linalg.norm(find.latents), rel=1e-5)
+
+
+def test_the_cosine_is_the_smallest_that_was_accepted_often_enough(expansion: Expansion) -> None:
+    enough = [cosine for cosine, share in expansion.probed.items() if share >= PLAN.wanted]
+    assert expansion.cosine == min(enough, default=PLAN.cosines[0])
+    assert all(share < PLAN.wanted for cosine, share in expansion.probed.items() if cosine < expansion.cosine)
+
+
+def test_every_drawing_is_counted(expansion: Expansion, sampler: Sampler) -> None:
+    drawn = sum(tried.drawn for tried in expansion.tried.values())
+    alone = expansion.network_evaluations // sampler.cost(1) - drawn
+    alike = sum(tried.alike for tried in expansion.tried.values())
+    assert expansion.network_evaluations % sampler.cost(1) == 0
+    assert COUNT <= alone <= COUNT + alike
+    assert expansion.plain_samples_each == pytest.approx((drawn + alone) / COUNT)
+    assert expansion.seconds > 0
+
+
+def test_the_report_is_about_what_was_kept(expansion: Expansion, judge: Guard) -> None:
+    least, mean, most = expansion.distances
+    assert PLAN.apart <= least <= mean <= most  # type: ignore[operator]
+    assert least == pytest.approx(min(child.apart for child in expansion.offspring[1:]), abs=1e-5)
+    assert 1 <= expansion.vendi <= COUNT
+    assert 0 < expansion.rate <= 1
+
+
+def test_the_same_call_gives_the_same_seeds(expansion: Expansion, sampler: Sampler, judge: Guard, find: Seed) -> None:
+    again = expand(sampler, judge, [find], COUNT, root="r", plan=PLAN)
+    assert [child.seed for child in again.offspring] == [child.seed for child in expansion.offspring]
+    other = expand(sampler, judge, [find], COUNT, root="s", plan=PLAN)
+    assert other.offspring[0].seed != expansion.offspring[0].seed
+
+
+def test_where_the_guard_takes_everything_it_goes_as_far_as_it_may(sampler: Sampler, judge: Guard, find: Seed) -> None:
+    found = expand(sampler, replace(judge, threshold=-1.0), [find], 30, plan=PLAN)
+    assert found.cosine == 0.5
+    assert found.tried["mix"].drawn > 0
+    assert found.offspring[0].cosine < 0.85
+
+
+def test_where_the_guard_takes_nothing_it_stays_near_and_ends_with_its_budget(
+    sampler: Sampler, judge: Guard, find: Seed
+) -> None:
+    found = expand(sampler, replace(judge, threshold=2.0), [find], 4, plan=PLAN)
+    assert (found.offspring, found.cosine, found.rate, found.vendi) == ((), 0.98, 0.0, 0.0)
+    assert found.plain_samples_each == float("inf")
+    assert 8 * 6 - 8 < found.network_evaluations / sampler.cost(1) <= 8 * 6
+
+
+def test_what_the_objective_does_not_agree_to_is_not_kept(
+    sampler: Sampler, judge: Guard, find: Seed, encoder: Any, wanted: torch.Tensor
+) -> None:
+    """The guard would take anything; the limit is that of the references, which near neighbours keep to and far ones do not."""
+    agreement = Agreement(make_targets(wanted, encoder, sampler.family, match_codec=False), encoder)
+    lax = replace(judge, threshold=-1.0)
+    alone = expand(sampler, lax, [find], COUNT, root="r", plan=PLAN)
+    both = expand(sampler, lax, [find], COUNT, root="r", plan=PLAN, agreement=agreement)
+    assert (alone.semantic_limit, both.semantic_limit) == (None, agreement.limit)
+    losses = agreement.loss(from_pixels(np.stack([child.pixels for child in alone.offspring])))
+    assert float(losses.max()) > agreement.limit
+    assert {child.semantic for child in alone.offspring} == {None}
+    seen = agreement.loss(from_pixels(np.stack([child.pixels for child in both.offspring]))).tolist()
+    assert [child.semantic for child in both.offspring] == pytest.approx(seen, abs=1e-5)
+    assert max(seen) <= agreement.limit + 1e-5
+    assert both.rate < alone.rate == 1.0
+    assert both.cosine > alone.cosine
+
+
+def test_too_few_references_set_no_semantic_limit(
+    sampler: Sampler, judge: Guard, find: Seed, encoder: Any, wanted: torch.Tensor
+) -> None:
+    two = Agreement(make_targets(wanted[:2], encoder, sampler.family), encoder)
+    found = expand(sampler, replace(judge, threshold=-1.0), [find], 2, plan=PLAN, agreement=two)
+    assert found.semantic_limit is None
+    assert all(child.semantic is not None for child in found.offspring)
+
+
+def test_it_goes_further_where_neighbours_are_too_alike(sampler: Sampler, judge: Guard, find: Seed) -> None:
+    """At the only cosine that the probes allow, hardly two differ enough; further out they do."""
+    plan = replace(PLAN, cosines=(0.9999, 0.5), wanted=1.1, apart=1e-3, patience=4, mixed=0)
+    found = expand(sampler, replace(judge, threshold=-1.0), [find], 8, plan=plan)
+    assert found.cosine == 0.9999
+    assert min(child.cosine for child in found.offspring) == pytest.approx(0.5, abs=1e-3)
+    near = expand(sampler, replace(judge, threshold=-1.0), [find], 8, plan=replace(plan, cosines=(0.9999,)))
+    assert len(near.offspring) < len(found.offspring)
+
+
+def test_it_gives_up_when_nothing_more_comes(sampler: Sampler, judge: Guard, find: Seed) -> None:
+    hopeless = replace(judge, threshold=2.0)
+    found = expand(sampler, hopeless, [find], 50, plan=replace(PLAN, patience=2))
+    probes = len(found.probed) * PLAN.probe
+    assert found.network_evaluations == sampler.cost(probes + 2 * PLAN.batch)
+
+
+def test_copies_are_not_kept(sampler: Sampler, judge: Guard, find: Seed) -> None:
+    found = expand(sampler, replace(judge, copy_limit=-1.0, threshold=-1.0), [find], 2, plan=PLAN)
+    assert found.offspring == ()
+
+
+def test_pictures_that_are_too_alike_are_not_kept(sampler: Sampler, judge: Guard, find: Seed) -> None:
+    found = expand(sampler, replace(judge, threshold=-1.0), [find], 4, plan=replace(PLAN, apart=1.9))
+    assert len(found.offspring) == 1
+    assert sum(tried.alike for tried in found.tried.values()) > 0
+
+
+def test_a_strict_plan_asks_for_more_than_the_threshold(sampler: Sampler, judge: Guard, find: Seed) -> None:
+    low = replace(judge, threshold=0.0)
+    picture = _picture(sampler, find)
+    half = expand(sampler, low, [find], 1, plan=replace(PLAN, strict=0.5))
+    assert half.bar == pytest.approx(float(judge.similarity(picture)) / 2, abs=1e-5)
+    assert expand(sampler, low, [find], 1, plan=PLAN).bar == 0.0
+
+
+def test_polish_is_tried_on_what_the_guard_rejects_and_paid_for(
+    sampler: Sampler, judge: Guard, find: Seed, encoder: Any, wanted: torch.Tensor
+) -> None:
+    polish, strict = _polish(sampler, encoder, wanted), replace(judge, threshold=2.0)
+    found = expand(sampler, strict, [find], 4, plan=replace(PLAN, budget=12), polish=polish)
+    tried, rejected = found.tried["polished"], found.tried["neighbour"]
+    assert tried.drawn == rejected.drawn > 0
+    steps = polish.iterations * (sampler.cost(1) + 2 * sampler.cost(1, 1))
+    assert found.network_evaluations == (tried.drawn + rejected.drawn) * sampler.cost(1) + tried.drawn * steps
+
+
+def test_a_polished_seed_says_so(sampler: Sampler, judge: Guard, find: Seed) -> None:
+    """With a polish that knows the answer."""
+
+    def better(noise: torch.Tensor, _number: int) -> tuple[torch.Tensor, int]:
+        return torch.from_numpy(find.latents.copy()).expand_as(noise), 0
+
+    far = plain_seed("far", 1, sampler.noise_shape)
+    picky = replace(make_guard(_picture(sampler, find), judge.embed), threshold=0.9999, copy_limit=1.1)
+    found = expand(sampler, picky, [far], 1, plan=PLAN, polish=better)
+    assert [child.seed.lineage.note for child in found.offspring] == ["cosine 0.8; polished"]
+
+
+def test_polish_lowers_the_objective_keeps_norms_and_counts_itself(
+    sampler: Sampler, encoder: Any, wanted: torch.Tensor
+) -> None:
+    polish = replace(_polish(sampler, encoder, wanted), share=1.0, iterations=4)
+    noise = torch.stack([torch.from_numpy(plain_seed("p", k, sampler.noise_shape).latents.copy()) for k in range(3)])
+    better, cost = polish(noise, 0)
+    objective = polish.objective(polish.targets)
+    before, after = (objective.score(sampler.run(seeds)).objective for seeds in (noise, better))
+    assert float((after - before).mean()) < 0
+    torch.testing.assert_close(better.flatten(1).norm(dim=1), noise.flatten(1).norm(dim=1), rtol=1e-5, atol=0)
+    assert cost == 4 * (sampler.cost(3) + 2 * sampler.cost(3, 1))
+
+
+def test_each_polish_aims_at_other_references(sampler: Sampler, encoder: Any, wanted: torch.Tensor) -> None:
+    seen: list[int] = []
+    whole = _polish(sampler, encoder, wanted)
+
+    def objective(targets: Targets) -> Objective:
+        seen.append(len(targets.prototypes))
+        assert targets.centroid.norm() == pytest.approx(1, abs=1e-5)
+        return whole.objective(targets)
+
+    polish = replace(whole, objective=objective, iterations=1)
+    noise = torch.from_numpy(plain_seed("p", 0, sampler.noise_shape).latents.copy())[None]
+    first, second = polish(noise, 0)[0], polish(noise, 1)[0]
+    assert seen == [4, 4]
+    assert not torch.equal(first, second)
+    assert torch.equal(subset(whole.targets, [1, 3]).latents, whole.targets.latents[[1, 3]])
+
+
+def test_natural_distance_is_half_that_of_the_two_most_alike_references(judge: Guard) -> None:
+    prototypes = torch.nn.functional.normalize(torch.tensor([[1.0, 0, 0], [1, 0.5, 0], [0, 0, 1]]), dim=1)
+    assert natural_distance(replace(judge, prototypes=prototypes)) == pytest.approx((1 - 2 / 5**0.5) / 2)
+    assert natural_distance(replace(judge, prototypes=prototypes[:1])) == 0.01
+    assert natural_distance(replace(judge, prototypes=prototypes[[0, 0]])) == 0.01
+
+
+def test_what_cannot_be_expanded_is_refused(sampler: Sampler, judge: Guard) -> None:
+    with pytest.raises(UsageError, match="at least one seed to expand, got none"):
+        expand(sampler, judge, [], 1)
+    small = Seed(np.zeros((4, 2, 2), np.float32), Lineage(kind="drawn"))
+    with pytest.raises(UsageError, match=r"seeds of shape \(4, 8, 8\), got \(4, 2, 2\)"):
+        expand(sampler, judge, [small], 1)
+
+
+def _polish(sampler: Sampler, encoder: Any, wanted: torch.Tensor) -> GradientPolish:
+    targets = make_targets(wanted, encoder, sampler.family)
+    return GradientPolish(sampler, lambda some: Objective((Semantic(some),), sampler.family.decode, encoder), targets)
+
+
+def _picture(sampler: Sampler, seed: Seed) -> torch.Tensor:
+    return from_pixels(sampler.draw(torch.from_numpy(seed.latents.copy()))[None])

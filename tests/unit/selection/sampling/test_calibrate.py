@@ -1,0 +1,175 @@
+"""The choice of a gradient mode, on objectives and models made so that the answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from seedbank.errors import UsageError
+from seedbank.selection.records import SamplerConfig
+from seedbank.selection.sampling import sphere
+from seedbank.selection.sampling.calibrate import ANGLE, Calibration, calibrate, calibrated, calibration_key
+from seedbank.selection.sampling.gradients import Mode, slope
+from seedbank.selection.sampling.sampler import Sampler, make_sampler
+from seedbank.selection.search.objective import Evaluation
+from support import pipelines as tiny
+
+CONFIG = SamplerConfig(
+    scheduler="DDIMScheduler", num_inference_steps=6, guidance_scale=3.0, height=16, width=16, dtype="float32"
+)
+
+
+@pytest.fixture(scope="module")
+def sampler() -> Sampler:
+    scheduler = DDIMScheduler(clip_sample=False, steps_offset=1, prediction_type="v_prediction", **tiny.BETAS)
+    return make_sampler(tiny.stable_diffusion(scheduler), "ab", CONFIG)
+
+
+@pytest.fixture(scope="module")
+def noise(sampler: Sampler) -> Tensor:
+    return torch.randn(2, *sampler.noise_shape, generator=torch.Generator().manual_seed(7))
+
+
+def test_the_cheapest_that_agrees_is_chosen(sampler: Sampler, noise: Tensor) -> None:
+    found = calibrate(sampler, noise, pull, ("last:3", "one_vjp@0.5", "full"))
+    assert found.chosen == "one_vjp@0.5"
+    assert [check.mode for check in found.checks] == ["one_vjp@0.5", "last:3", "full"]
+    costs = [check.network_evaluations for check in found.checks]
+    assert costs == [8 * 2, (6 + 3 * 3) * 2, 4 * 6 * 2]
+    assert found.network_evaluations == 2 * sum(costs) + 3 * sampler.cost(2)
+    assert all(check.agrees and min(check.cosines) >= 0.5 and min(check.decreases) > 0 for check in found.checks)
+    assert found.checks[-1].cosines == pytest.approx((1.0, 1.0))
+
+
+def test_of_modes_that_cost_the_same_the_one_that_agrees_best_is_chosen(sampler: Sampler, noise: Tensor) -> None:
+    modes = ("one_vjp@0.9", "one_vjp@0.2", "one_vjp@0.5")
+    found = calibrate(sampler, noise, pull, modes)
+    alone = {mode: min(calibrate(sampler, noise, pull, (mode,)).checks[0].cosines) for mode in modes}
+    assert len(set(alone.values())) == 3
+    assert found.chosen == max(modes, key=lambda mode: alone[mode])
+
+
+def test_the_numbers_are_what_they_say(sampler: Sampler, noise: Tensor) -> None:
+    check = calibrate(sampler, noise, pull, ("last:3",)).checks[0]
+    mode, exact = (slope(sampler, noise, pull, Mode.parse(name)) for name in ("last:3", "full"))
+    mine, theirs = (sphere.tangent(each.gradient, noise) for each in (mode, exact))
+    assert check.cosines == pytest.approx(sphere.cosine(mine, theirs).tolist())
+    moved = sphere.retract(
+        noise - sphere.norm(noise) * torch.tan(torch.tensor(ANGLE)) * sphere.unit(mine), sphere.norm(noise)
+    )
+    expected = pull([sampler.run(noise)]).objective - pull([sampler.run(moved)]).objective
+    assert check.decreases == pytest.approx(expected.tolist(), rel=1e-2)
+
+
+def test_a_mode_that_points_elsewhere_is_not_chosen(sampler: Sampler, noise: Tensor) -> None:
+    away = make_sampler(sampler.family.pipeline, "zz", CONFIG.model_copy(update={"num_inference_steps": 1}))
+    step = away.steps[0]
+    backwards = replace(away, family=Backwards(away.family, step.signal / step.noise))
+    found = calibrate(sampler.with_proxy(backwards), noise, pull, ("proxy", "last:3"))
+    check = found.checks[0]
+    assert (check.mode, check.agrees) == ("proxy", False)
+    assert max(check.decreases) < 0
+    assert found.chosen == "last:3"
+
+
+def test_where_nothing_agrees_the_exact_gradient_is_the_last_resort(sampler: Sampler, noise: Tensor) -> None:
+    def early(trail: Sequence[Tensor]) -> Evaluation:
+        """Looks at the first latents alone, which no truncated mode can see."""
+        found = pull(trail[:1])
+        silent = [torch.zeros_like(latents) for latents in trail[1:]]
+        return replace(found, cotangents=(*found.cotangents, *silent))
+
+    found = calibrate(sampler, noise, early, ("last:1",), trail=6)
+    assert [(check.mode, check.agrees) for check in found.checks] == [
+        ("last:1", False),
+        ("last:3", False),
+        ("full", True),
+    ]
+    assert (found.chosen, found.reason) == ("full", "none of last:1 agrees with the exact gradient")
+
+
+def test_an_objective_that_cannot_be_lowered_says_so(sampler: Sampler, noise: Tensor) -> None:
+    def flat(trail: Sequence[Tensor]) -> Evaluation:
+        found = pull(trail)
+        return replace(found, objective=torch.ones(len(trail[-1])))
+
+    found = calibrate(sampler, noise, flat, ("last:1",))
+    assert found.chosen == "full"
+    assert found.reason.startswith("no gradient lowers the objective")
+
+
+def test_the_same_arguments_give_the_same_report(sampler: Sampler, noise: Tensor) -> None:
+    assert calibrate(sampler, noise, pull) == calibrate(sampler, noise, pull)
+
+
+def test_a_report_is_kept_as_text_and_found_again(sampler: Sampler, noise: Tensor) -> None:
+    cache: dict[str, str] = {}
+    key = calibration_key(sampler, model="0" * 64, prompts="photo")
+    first = calibrated(cache, key, sampler, noise, pull)
+
+    def never(trail: Sequence[Tensor]) -> Evaluation:
+        raise AssertionError("asked again")
+
+    assert calibrated(cache, key, sampler, noise, never) == first == Calibration.from_bytes(first.to_bytes())
+
+
+@pytest.mark.parametrize("spoilt", ["", "{}", "no json"])
+def test_a_spoilt_report_is_made_again(sampler: Sampler, noise: Tensor, spoilt: str) -> None:
+    cache = {"k": spoilt}
+    found = calibrated(cache, "k", sampler, noise, pull, ("one_vjp@0.5",))
+    assert found.chosen == Calibration.model_validate_json(cache["k"]).chosen == "one_vjp@0.5"
+
+
+def test_the_key_covers_all_that_matters(sampler: Sampler) -> None:
+    base: dict[str, Any] = {"model": "0" * 64, "prompts": "photo"}
+    other_guidance = replace(sampler, config=CONFIG.model_copy(update={"guidance_scale": 5.0}))
+    keys = {
+        calibration_key(sampler, **base),
+        calibration_key(sampler, model="1" * 64, prompts="photo"),
+        calibration_key(sampler, model="0" * 64, prompts="sketch"),
+        calibration_key(sampler, **base, modes=("full",)),
+        calibration_key(sampler.with_steps(5), **base),
+        calibration_key(other_guidance, **base),
+        calibration_key(sampler.with_proxy(sampler.with_steps(2)), **base),
+        calibration_key(make_sampler(tiny.stable_diffusion(), "ab", CONFIG), **base),
+        calibration_key(make_sampler(tiny.stable_diffusion().to(torch.bfloat16), "ab", CONFIG), **base),
+    }
+    assert len(keys) == 9
+    again = make_sampler(sampler.family.pipeline, "another prompt".replace(" ", "")[:5], CONFIG)
+    assert calibration_key(again, **base) in keys
+
+
+def test_no_seed_is_refused(sampler: Sampler, noise: Tensor) -> None:
+    with pytest.raises(UsageError, match="expected the noise of at least one seed to calibrate on, got none"):
+        calibrate(sampler, noise[:0], pull)
+
+
+@torch.enable_grad()
+def pull(trail: Sequence[Tensor]) -> Evaluation:
+    """Distance of the final latents to some others."""
+    leaves = [latents.detach().requires_grad_() for latents in trail]
+    goal = 3 * torch.randn(leaves[-1].shape[1:], generator=torch.Generator().manual_seed(11))
+    value = (leaves[-1] - goal).square().mean((1, 2, 3))
+    cotangents = torch.autograd.grad(value.sum(), leaves, materialize_grads=True)
+    return Evaluation(
+        value.detach(), {"pull": value.detach()}, leaves[-1].detach(), value.detach()[:, None], cotangents
+    )
+
+
+class Backwards:
+    """A family whose predicted clean sample (by velocity, at one signal-to-noise ratio) is the negative of what it should be."""
+
+    def __init__(self, family: Any, ratio: float) -> None:
+        self.family, self.ratio = family, ratio
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.family, name)
+
+    def predict(self, latents: Tensor, timestep: Tensor, condition: Any, guidance_scale: float) -> Tensor:
+        return 2 * self.ratio * latents - self.family.predict(latents, timestep, condition, guidance_scale)

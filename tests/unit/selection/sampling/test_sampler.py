@@ -1,0 +1,448 @@
+"""Our sampling loop is the pipeline's own, with gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+)
+from torch import Tensor
+
+from seedbank.errors import OutOfMemory, UsageError
+from seedbank.selection.records import SamplerConfig
+from seedbank.selection.sampling.families import Family, adapt
+from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler, to_pixels
+from support import pipelines as tiny
+
+SD = {"steps_offset": 1, **tiny.BETAS}
+TRAILING = {"timestep_spacing": "trailing", **SD}
+V = {"prediction_type": "v_prediction", **SD}
+ZERO_SNR = {"beta_schedule": "squaredcos_cap_v2", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+FLOW_DPM = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+
+Build = Callable[..., Any]
+CASES: list[tuple[str, Build, Any, float]] = [
+    ("sd DDIM", tiny.stable_diffusion, DDIMScheduler(clip_sample=False, **SD), 4.5),
+    ("sd DDIM unguided", tiny.stable_diffusion, DDIMScheduler(clip_sample=False, **SD), 1.0),
+    ("sd DDIM v", tiny.stable_diffusion, DDIMScheduler(clip_sample=False, **V), 4.5),
+    ("sd DDIM x", tiny.stable_diffusion, DDIMScheduler(clip_sample=False, prediction_type="sample", **SD), 4.5),
+    (
+        "sd DDIM zero snr",
+        tiny.stable_diffusion,
+        DDIMScheduler(clip_sample=False, prediction_type="v_prediction", steps_offset=1, **ZERO_SNR),
+        4.5,
+    ),
+    ("sd Euler", tiny.stable_diffusion, EulerDiscreteScheduler(**SD), 4.5),
+    ("sd Euler leading v", tiny.stable_diffusion, EulerDiscreteScheduler(timestep_spacing="leading", **V), 4.5),
+    ("sd Euler x", tiny.stable_diffusion, EulerDiscreteScheduler(prediction_type="sample", **SD), 4.5),
+    ("sd Euler karras", tiny.stable_diffusion, EulerDiscreteScheduler(use_karras_sigmas=True, **SD), 4.5),
+    ("sd ancestral", tiny.stable_diffusion, EulerAncestralDiscreteScheduler(**SD), 4.5),
+    ("sd ancestral v", tiny.stable_diffusion, EulerAncestralDiscreteScheduler(**V), 4.5),
+    ("sd DPM++", tiny.stable_diffusion, DPMSolverMultistepScheduler(**SD), 4.5),
+    ("sd DPM++ v", tiny.stable_diffusion, DPMSolverMultistepScheduler(**V), 4.5),
+    ("sd DPM++ x", tiny.stable_diffusion, DPMSolverMultistepScheduler(prediction_type="sample", **SD), 4.5),
+    ("sd DPM++ karras", tiny.stable_diffusion, DPMSolverMultistepScheduler(use_karras_sigmas=True, **SD), 4.5),
+    ("sd DPM++ heun", tiny.stable_diffusion, DPMSolverMultistepScheduler(solver_type="heun", **SD), 4.5),
+    ("sd DPM++ first", tiny.stable_diffusion, DPMSolverMultistepScheduler(solver_order=1, **SD), 4.5),
+    (
+        "sd DPM++ to the end",
+        tiny.stable_diffusion,
+        DPMSolverMultistepScheduler(lower_order_final=False, final_sigmas_type="sigma_min", **SD),
+        4.5,
+    ),
+    ("sd LCM", tiny.stable_diffusion, LCMScheduler(**SD), 1.0),
+    ("LCM", lambda s: tiny.stable_diffusion(s, consistency=True), LCMScheduler(**SD), 8.5),
+    ("LCM v", lambda s: tiny.stable_diffusion(s, consistency=True), LCMScheduler(**V), 8.5),
+    ("guidance as input", lambda s: tiny.stable_diffusion(s, guidance_input=8), EulerDiscreteScheduler(**SD), 3.0),
+    ("SDXL Euler", tiny.sdxl, None, 5.0),
+    ("SDXL DDIM", tiny.sdxl, DDIMScheduler(clip_sample=False, **SD), 5.0),
+    ("SDXL DPM++", tiny.sdxl, DPMSolverMultistepScheduler(**SD), 5.0),
+    ("SDXL LCM", tiny.sdxl, LCMScheduler(**SD), 1.0),
+    ("SDXL-Turbo", tiny.sdxl, EulerAncestralDiscreteScheduler(**TRAILING), 0.0),
+    ("SD-Turbo", tiny.stable_diffusion, EulerDiscreteScheduler(**TRAILING), 0.0),
+    ("SD3", tiny.sd3, None, 7.0),
+    ("SD3 shifted", tiny.sd3, FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True), 7.0),
+    ("SD3 DPM++", tiny.sd3, DPMSolverMultistepScheduler(**FLOW_DPM), 7.0),
+    ("Flux dev", tiny.flux, None, 3.5),
+    ("Flux schnell", lambda s: tiny.flux(s, guidance_input=False), None, 0.0),
+]
+ROUNDING = 1e-5
+"""Of the largest latent: what two orders of the same float32 sums may differ by over some steps."""
+ONE_STEP = ("SD-Turbo", "SDXL-Turbo", "LCM", "Flux schnell")
+
+
+@pytest.mark.parametrize("case", CASES, ids=[name for name, *_ in CASES])
+def test_same_noise_gives_the_pipelines_own_latents(case: tuple[str, Build, Any, float]) -> None:
+    name, build, scheduler, guidance = case
+    pipeline = build(scheduler)
+    for steps in (6, 1) if name in ONE_STEP else (6, 17) if "DPM" in name else (6,):
+        sampler = make_sampler(pipeline, "ab c", _config(steps, guidance))
+        noise = _noise(sampler)
+        ours = sampler.run(noise, keys=["7", "8"])
+        theirs = _theirs(pipeline, sampler, noise, "latent")
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=ROUNDING * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("build", [tiny.stable_diffusion, tiny.sdxl, tiny.sd3, tiny.flux])
+def test_same_noise_gives_the_pipelines_own_image(build: Build) -> None:
+    pipeline = build()
+    sampler = make_sampler(pipeline, "ab c", _config(4, 4.5))
+    noise = _noise(sampler)
+    theirs = _theirs(pipeline, sampler, noise, "np")
+    assert np.array_equal(to_pixels(sampler.family.decode(sampler.run(noise))), (theirs * 255).round())
+
+
+@pytest.mark.parametrize(
+    ("build", "guidance"),
+    [
+        (tiny.stable_diffusion, 4.0),
+        (lambda: tiny.stable_diffusion(LCMScheduler(**SD), consistency=True), 4.0),
+        (tiny.sdxl, 4.0),
+        (tiny.sd3, 4.0),
+        (tiny.flux, 4.0),
+    ],
+    ids=["sd", "lcm", "sdxl", "sd3", "flux"],
+)
+def test_the_comparison_would_see_another_guidance_or_prompt(build: Build, guidance: float) -> None:
+    pipeline = build()
+    usual = make_sampler(pipeline, "ab c", _config(4, guidance))
+    noise = _noise(usual)
+    latents = usual.run(noise)
+    for other in (
+        make_sampler(pipeline, "ab c", _config(4, guidance + 3)),
+        make_sampler(pipeline, "abd", _config(4, guidance)),
+    ):
+        assert float((other.run(noise) - latents).abs().max()) > 2 * ROUNDING * float(latents.abs().max())
+
+
+def test_sizes_are_inputs_of_sdxl() -> None:
+    pipeline = tiny.sdxl()
+    condition = make_sampler(pipeline, "a", _config().model_copy(update={"height": 32})).condition
+    assert condition.extra["time_ids"].tolist() == [[32, 16, 0, 0, 32, 16]] * 2
+
+
+@pytest.mark.parametrize("scheduler", [LCMScheduler(**SD), EulerAncestralDiscreteScheduler(**SD)], ids=["lcm", "euler"])
+def test_fresh_noise_is_fixed_by_its_key_whatever_the_batch(scheduler: Any) -> None:
+    sampler = make_sampler(tiny.stable_diffusion(scheduler), "ab", _config(5, 1.0))
+    noise = _noise(sampler)
+    both = sampler.run(noise, keys=["3", "4"])
+    torch.testing.assert_close(both[1:], sampler.run(noise[1:], keys=["4"]))
+    torch.testing.assert_close(both[:1], sampler.finish(noise[0], key="3"))
+    assert not torch.allclose(both[1:], sampler.run(noise[1:], keys=["3"]))
+    assert torch.equal(sampler.run(noise), sampler.run(noise))
+    other = replace(sampler, config=sampler.config.model_copy(update={"noise_key": "9"}))
+    torch.testing.assert_close(other.run(noise), sampler.run(noise, keys=["9", "9"]))
+
+
+@pytest.mark.parametrize("scheduler", [EulerDiscreteScheduler(**SD), DPMSolverMultistepScheduler(**SD)])
+def test_a_pass_begun_in_the_middle_goes_on(scheduler: Any) -> None:
+    sampler = make_sampler(tiny.stable_diffusion(scheduler), "ab", _config(5))
+    noise = _noise(sampler)
+    state = sampler.start(noise)
+    with torch.no_grad():
+        for index in range(len(sampler.steps)):
+            state = sampler.advance(state, index)
+    torch.testing.assert_close(state.latents, sampler.run(noise))
+    after = sampler.run(sampler.run(noise, 0, 2), 2)
+    if sampler.schedule.remembers:  # its history is lost, so it takes a first-order step there
+        assert 0 < float((after - state.latents).abs().max()) < 0.1 * float(state.latents.abs().max())
+    else:
+        torch.testing.assert_close(after, state.latents)
+    assert torch.equal(sampler.run(noise, 0, 0), sampler.start(noise).latents)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_noise_and_schedule_are_float32_whatever_the_network_is(dtype: torch.dtype) -> None:
+    exact = make_sampler(tiny.stable_diffusion(EulerDiscreteScheduler(**SD)), "ab", _config())
+    pipeline = tiny.stable_diffusion(EulerDiscreteScheduler(**SD)).to(dtype)
+    sampler = make_sampler(pipeline, "ab", _config())
+    noise = _noise(sampler)
+    found = sampler.run(noise)
+    assert found.dtype == sampler.family.decode(found).dtype == torch.float32
+    assert sampler.family.dtype == dtype
+    torch.testing.assert_close(found, exact.run(noise), rtol=0, atol=0.03 * float(found.abs().max()))
+
+
+def test_a_vae_that_needs_float32_gets_it_and_the_pipeline_stays_as_it_was() -> None:
+    pipeline = tiny.sdxl(force_upcast=True).to(torch.float16)
+    exact = tiny.sdxl(force_upcast=True)
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    found = adapt(pipeline).decode(latents)
+    torch.testing.assert_close(found, adapt(exact).decode(latents), rtol=0, atol=2e-3)
+    assert pipeline.vae.dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    "codec", [{}, {"latents_mean": [0.1, 0.2, 0.3, 0.4], "latents_std": [1.0, 2.0, 3.0, 4.0]}], ids=["scale", "mean"]
+)
+def test_encoding_is_the_inverse_of_what_decoding_does_to_latents(codec: dict[str, Any]) -> None:
+    family = adapt(tiny.sdxl(**codec))
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    raw = family.pipeline.vae.encode(2 * images - 1).latent_dist.mode()
+    expected = family.pipeline.vae.decode(raw, return_dict=False)[0] / 2 + 0.5
+    torch.testing.assert_close(family.decode(family.encode(images)), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "DDIMScheduler"])
+def test_the_config_names_the_scheduler(pipeline: Any, name: str) -> None:
+    sampler = make_sampler(pipeline, "a", _config(6, scheduler=name))
+    assert (sampler.config.scheduler, type(pipeline.scheduler).__name__) == (name, "DDIMScheduler")
+    noise = _noise(sampler)
+    usual = make_sampler(pipeline, "a", _config(6))
+    assert usual.config.scheduler == "DDIMScheduler"
+    assert torch.equal(usual.run(noise), sampler.run(noise)) == (name == "DDIMScheduler")
+
+
+def test_a_scheduler_nobody_knows_is_refused(pipeline: Any) -> None:
+    with pytest.raises(UsageError, match=r"expected one of DDIMScheduler, .* got HeunScheduler; name one of these"):
+        make_sampler(pipeline, "a", _config(scheduler="HeunScheduler"))
+
+
+def test_fewer_steps_over_the_same_noise(pipeline: Any, sampler_config: SamplerConfig) -> None:
+    sampler = make_sampler(pipeline, "a", sampler_config)
+    few = sampler.with_steps(2)
+    assert (len(few.steps), few.config.num_inference_steps, few.cost(3)) == (2, 2, 3 * 2 * 2)
+    direct = make_sampler(pipeline, "a", sampler_config.model_copy(update={"num_inference_steps": 2}))
+    noise = _noise(sampler)
+    assert torch.equal(few.run(noise), direct.run(noise))
+
+
+def test_a_proxy_takes_the_same_seeds(pipeline: Any, sampler_config: SamplerConfig) -> None:
+    sampler = make_sampler(pipeline, "a", sampler_config)
+    other = make_sampler(pipeline, "a", sampler_config.model_copy(update={"height": 32}))
+    with pytest.raises(UsageError, match=r"expected a proxy that takes noise of shape \(4, 8, 8\), got .*\(4, 16, 8\)"):
+        sampler.with_proxy(other)
+
+
+def test_a_seed_is_drawn_alone_whatever_else_is_drawn(pipeline: Any, sampler_config: SamplerConfig) -> None:
+    sampler = make_sampler(pipeline, "a", sampler_config)
+    noise = torch.randn(3, *sampler.noise_shape)
+    first = sampler.draw(noise[1])
+    sampler.run(noise)
+    assert np.array_equal(first, sampler.draw(noise[1]))
+    assert np.array_equal(from_pixels(first[None]).permute(0, 2, 3, 1)[0].mul(255).round().numpy(), first)
+
+
+def test_sampling_leaves_the_pipeline_as_it_was(pipeline: Any, sampler_config: SamplerConfig) -> None:
+    before = pipeline.scheduler.num_inference_steps
+    make_sampler(pipeline, "a", sampler_config).with_steps(3)
+    assert pipeline.scheduler.num_inference_steps == before
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_gives_the_same(sampler_config: SamplerConfig) -> None:
+    pipeline = tiny.stable_diffusion()
+    sampler = make_sampler(pipeline, "ab", sampler_config)
+    noise = torch.randn(5, *sampler.noise_shape, generator=torch.Generator().manual_seed(5))
+    expected = sampler.run(noise)
+    limit = Limit(pipeline.unet, rows=2 * 2)
+    torch.testing.assert_close(sampler.run(noise), expected)
+    assert sampler.room.sizes == {"sampling": 2}
+    limit.refused = 0
+    sampler.run(noise)
+    assert limit.refused == 0, "a limit once found is kept to"
+
+
+def test_not_even_one_image_fits(sampler_config: SamplerConfig) -> None:
+    pipeline = tiny.stable_diffusion()
+    sampler = make_sampler(pipeline, "ab", sampler_config)
+    Limit(pipeline.unet, rows=1)
+    with pytest.raises(OutOfMemory, match="out of memory for the sampling of a single image; choose a smaller image"):
+        sampler.run(torch.randn(3, *sampler.noise_shape))
+
+
+@pytest.mark.parametrize(
+    ("build", "steps", "guidance"),
+    [
+        (tiny.stable_diffusion, 20, 7.5),
+        (lambda: tiny.stable_diffusion(EulerDiscreteScheduler(**TRAILING)), 1, 0.0),
+        (lambda: tiny.stable_diffusion(LCMScheduler(**SD)), 4, 1.0),
+        (lambda: tiny.stable_diffusion(LCMScheduler(**SD), consistency=True), 4, 8.5),
+        (tiny.sdxl, 25, 5.0),
+        (lambda: tiny.sdxl(EulerAncestralDiscreteScheduler(**TRAILING)), 1, 0.0),
+        (tiny.sd3, 28, 7.0),
+        (tiny.flux, 28, 3.5),
+        (lambda: tiny.flux(guidance_input=False), 4, 0.0),
+    ],
+    ids=["sd", "turbo", "lcm lora", "lcm", "sdxl", "sdxl turbo", "sd3", "flux dev", "flux schnell"],
+)
+def test_without_a_config_a_family_is_sampled_as_usual(build: Build, steps: int, guidance: float) -> None:
+    sampler: Sampler = make_sampler(build(), "a")
+    assert (len(sampler.steps), sampler.config.guidance_scale, sampler.config.height) == (steps, guidance, 16)
+    assert sampler.config.dtype == "float32"
+
+
+def test_cost_counts_images_branches_and_steps(pipeline: Any) -> None:
+    assert make_sampler(pipeline, "a").cost(3) == 3 * 2 * 20
+    assert make_sampler(tiny.flux(), "a").cost(3, 5) == 3 * 1 * 5
+
+
+@pytest.mark.parametrize(
+    ("build", "prompt", "cut"),
+    [
+        (tiny.stable_diffusion, "ab cd ef gh", "g h"),
+        (tiny.sdxl, "ab cd ef gh", "g h"),
+        (lambda: tiny.flux(), "a" * 512, "a"),
+        (lambda: tiny.sd3(), "a" * 256, "a"),
+    ],
+    ids=["sd", "sdxl", "flux", "sd3"],
+)
+def test_a_prompt_that_does_not_fit_is_cut_off_and_said_so(build: Build, prompt: str, cut: str) -> None:
+    pipeline = build()
+    with pytest.warns(UserWarning, match="the prompt is longer than the model takes; it was not told"):
+        sampler = make_sampler(pipeline, prompt, _config())
+    assert sampler.condition.cut.replace(" ", "") == cut.replace(" ", "") or cut in sampler.condition.cut
+    assert sampler.notes
+    assert not make_sampler(pipeline, "ab", _config()).notes
+
+
+def test_another_scheduler_is_refused(build_pipeline: Any) -> None:
+    pipeline = build_pipeline()
+    pipeline.scheduler = PNDMScheduler()
+    with pytest.raises(
+        UsageError, match=r"expected one of DDIMScheduler, .* got PNDMScheduler; name another scheduler"
+    ):
+        make_sampler(pipeline, "a")
+
+
+@pytest.mark.parametrize("setting", ["clip_sample", "thresholding"])
+def test_clipping_is_refused(build_pipeline: Any, setting: str) -> None:
+    pipeline = build_pipeline()
+    pipeline.scheduler = DDIMScheduler(**{"clip_sample": False, setting: True})
+    with pytest.raises(UsageError, match="clipped samples have no gradient"):
+        make_sampler(pipeline, "a")
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        (
+            DPMSolverMultistepScheduler(solver_order=3),
+            r"deterministic DPMSolver.* of order 1 or 2, got {'solver_order': 3}",
+        ),
+        (DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"), "got {'algorithm_type': 'sde-dpmsolver"),
+        (DDIMScheduler(clip_sample=False, rescale_betas_zero_snr=True), "where the first step divides by zero"),
+        (FlowMatchEulerDiscreteScheduler(), "expected a scheduler for the predictions of StableDiffusionPipeline"),
+    ],
+    ids=["third order", "stochastic", "zero snr epsilon", "flow"],
+)
+def test_settings_that_cannot_be_sampled_are_refused(build_pipeline: Any, scheduler: Any, message: str) -> None:
+    pipeline = build_pipeline()
+    pipeline.scheduler = scheduler
+    with pytest.raises(UsageError, match=message):
+        make_sampler(pipeline, "a")
+
+
+def test_a_prediction_nobody_knows_is_refused(build_pipeline: Any) -> None:
+    pipeline = build_pipeline()
+    pipeline.scheduler.register_to_config(prediction_type="score")
+    with pytest.raises(
+        UsageError, match="that predicts one of epsilon, v_prediction, sample, flow_prediction, got 'score'"
+    ):
+        make_sampler(pipeline, "a")
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"), [(0, "at least one step, got 0"), (60, "LCMScheduler cannot take 60 steps")]
+)
+def test_a_number_of_steps_the_scheduler_cannot_take_is_refused(steps: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_sampler(tiny.stable_diffusion(LCMScheduler(**SD)), "a", _config(steps))
+
+
+def test_another_family_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"expected one of StableDiffusionPipeline, .* got a object; other families need"
+    ):
+        make_sampler(object(), "a")
+
+
+@pytest.mark.parametrize(("build", "multiple"), [(tiny.stable_diffusion, 2), (tiny.sd3, 4), (tiny.flux, 4)])
+def test_a_size_that_does_not_fit_the_codec_is_refused(build: Build, multiple: int) -> None:
+    with pytest.raises(UsageError, match=f"multiples of {multiple}, got 15x16"):
+        make_sampler(build(), "a", _config().model_copy(update={"height": 15}))
+
+
+def test_a_codec_without_an_encoder_says_what_is_lost(build_pipeline: Any) -> None:
+    pipeline = build_pipeline()
+    pipeline.vae.encoder = None
+    sampler = make_sampler(pipeline, "a", _config())
+    assert not sampler.family.can_encode
+    assert sampler.draw(torch.randn(sampler.noise_shape)).shape == (16, 16, 3)
+    with pytest.raises(
+        UsageError, match=r"expected a VAE with an encoder, got AutoencoderKL .* leave out the appearance"
+    ):
+        sampler.family.encode(torch.rand(1, 3, 16, 16))
+
+
+def test_a_tiny_codec_encodes_without_a_posterior(build_pipeline: Any) -> None:
+    from diffusers import AutoencoderTiny
+
+    pipeline = build_pipeline()
+    sizes = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
+    blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1)}
+    pipeline.vae = AutoencoderTiny(**sizes, **blocks).eval().requires_grad_(False)
+    family: Family = adapt(pipeline)
+    latents = family.encode(torch.rand(2, 3, 16, 16))
+    assert latents.shape == (2, 4, 8, 8)
+    assert family.decode(latents).shape == (2, 3, 16, 16)
+
+
+class Limit:
+    """A network that runs out of memory, as the CPU's allocator says it, for more than ``rows`` at once."""
+
+    def __init__(self, network: torch.nn.Module, rows: int) -> None:
+        self.rows, self.refused = rows, 0
+        network.register_forward_pre_hook(self)
+
+    def __call__(self, _module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if len(inputs[0]) > self.rows:
+            self.refused += 1
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes.")
+
+
+def _theirs(pipeline: Any, sampler: Sampler, noise: Tensor, kind: str) -> Any:
+    packed = "Flux" in type(pipeline).__name__
+    extra = {} if packed or "3" in type(pipeline).__name__ else {"generator": [_generator(7), _generator(8)]}
+    found = pipeline(
+        "ab c",
+        latents=pipeline._pack_latents(noise, 2, 4, 8, 8) if packed else noise.clone(),
+        num_images_per_prompt=2,
+        num_inference_steps=len(sampler.steps),
+        guidance_scale=sampler.config.guidance_scale,
+        height=16,
+        width=16,
+        output_type=kind,
+        **extra,
+    ).images
+    return pipeline._unpack_latents(found, 16, 16, 2) if packed and kind == "latent" else found
+
+
+def _generator(number: int) -> torch.Generator:
+    return torch.Generator().manual_seed(number)
+
+
+def _noise(sampler: Sampler) -> Tensor:
+    return torch.randn(2, *sampler.noise_shape, generator=_generator(5))
+
+
+def _config(steps: int = 4, guidance: float = 3.0, scheduler: str = "") -> SamplerConfig:
+    return SamplerConfig(
+        scheduler=scheduler,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        height=16,
+        width=16,
+        dtype="float32",
+    )

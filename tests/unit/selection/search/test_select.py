@@ -1,0 +1,217 @@
+"""The whole method on tiny random models: what it promises whatever the model draws."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from seedbank.errors import UsageError, VerificationError
+from seedbank.selection import BALANCED, SEEDSELECT_V1, THOROUGH, Event, Progress, Recipe, Selection, select
+from seedbank.selection.records import SamplerConfig
+from seedbank.selection.sampling.noise import draw, integer
+from seedbank.selection.sampling.sampler import make_sampler
+from seedbank.selection.search.explore import Explored, choose_starts
+from seedbank.selection.search.nameless import NAMELESS
+from seedbank.selection.search.recipes import Explore
+from support.blind import Blind
+
+SMALL = replace(
+    BALANCED, explore=Explore(size=6, batch=4), iterations=4, spare=1.0, stop=replace(BALANCED.stop, near_enough=False)
+)
+RACE = replace(SMALL, spare=2.0, iterations=5)
+FULL = replace(
+    THOROUGH,
+    explore=replace(THOROUGH.explore, size=6, batch=4),
+    iterations=3,
+    stop=replace(THOROUGH.stop, stale=0, hacked=0, cornered=0),
+)
+PAPER = replace(SEEDSELECT_V1, explore=Explore(size=3, ranked=False), iterations=3, guard_every=3)
+
+Run = Callable[..., Selection]
+
+
+@pytest.fixture(scope="module")
+def run(pipeline: Any, photos: Any, encoder: Any, guard: Any, sampler_config: SamplerConfig) -> Run:
+    def _run(recipe: Recipe = SMALL, **options: Any) -> Selection:
+        arguments = {"starts": 3, "plain": 2, "sampler": sampler_config, **options}
+        return select(pipeline, "ab", photos, encoder=encoder, guard=guard, recipe=recipe, **arguments)
+
+    return _run
+
+
+@pytest.fixture(scope="module")
+def found(run: Run) -> Selection:
+    return run()
+
+
+def test_no_find_is_worse_than_its_start_under_the_guard(found: Selection) -> None:
+    assert len(found.finds) == 3
+    for find in found.finds:
+        assert find.picture.scores.guard >= (find.trace[0].guard or 0) - 1e-4
+        assert find.trace[find.kept].guard is not None
+
+
+def test_seeds_stay_on_the_shell_and_in_the_trust_region(found: Selection) -> None:
+    for find in found.finds:
+        assert np.linalg.norm(find.picture.seed.latents) == pytest.approx(np.linalg.norm(find.start.latents), rel=1e-5)
+        assert find.picture.scores.cosine_to_start >= 0.8 - 1e-4
+
+
+def test_a_kept_picture_is_what_its_seed_draws_alone(found: Selection, pipeline: Any) -> None:
+    sampler = make_sampler(pipeline, "ab", found.sampler)
+    for picture in (*found.plain, *(find.picture for find in found.finds)):
+        assert np.array_equal(sampler.draw(torch.from_numpy(picture.seed.latents.copy())), picture.pixels)
+
+
+def test_lineage_leads_from_a_find_to_an_integer(found: Selection) -> None:
+    for find in found.finds:
+        lineage = find.picture.seed.lineage
+        if find.kept:
+            assert (lineage.kind, lineage.parents, lineage.recipe) == ("optimised", (find.start.digest,), SMALL.digest)
+        assert np.array_equal(draw(find.start.lineage.integer, (4, 8, 8)).numpy(), find.start.latents)
+
+
+def test_the_objective_falls_on_average(found: Selection) -> None:
+    assert np.mean([find.trace[-1].objective - find.trace[0].objective for find in found.finds]) < 0
+
+
+def test_the_same_call_gives_the_same_result(found: Selection, run: Run) -> None:
+    again = run()
+    assert _outcome(again) == _outcome(found)
+    assert _outcome(run(seed="1")) != _outcome(found)
+
+
+@pytest.mark.parametrize("recipe", [SMALL, RACE, FULL, PAPER], ids=["balanced", "race", "thorough", "seedselect_v1"])
+@pytest.mark.parametrize("stop_at", [0, 1, 3, 4])
+def test_resumed_from_any_point_it_ends_the_same(run: Run, recipe: Recipe, stop_at: int) -> None:
+    class KilledError(Exception):
+        pass
+
+    events: list[Event] = []
+
+    def observe(event: Event) -> None:
+        events.append(event)
+        if len(events) > stop_at:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(recipe, observe=observe)
+    assert events[-1].progress is not None
+    saved = Progress.from_bytes(events[-1].progress.to_bytes())
+    assert _outcome(run(recipe, resume=saved)) == _outcome(run(recipe))
+
+
+def test_progress_reports_every_stage_and_shows_the_starts_turning(run: Run) -> None:
+    events: list[Event] = []
+    run(observe=events.append)
+    assert [event.done for event in events if event.stage == "explore"] == [4, 6]
+    assert [event.done for event in events if event.stage == "draw"] == [1, 2, 3, 4, 5]
+    turning = [event for event in events if event.stage == "optimise"]
+    assert turning[0].latest == 0
+    assert turning[0].images
+    assert {pixels.shape for pixels in turning[0].images.values()} == {(16, 16, 3)}
+
+
+def test_the_receipt_counts_every_evaluation(found: Selection) -> None:
+    steps, branches = 4, 2
+    explored, drawn = 6 * steps * branches, 5 * steps * branches
+    each = sum((len(find.trace) - 1) * (steps + 2) + steps for find in found.finds) * branches
+    assert found.receipt.network_evaluations == explored + each + drawn
+
+
+def test_the_seconds_of_each_stage_are_told(run: Run) -> None:
+    began = time.perf_counter()
+    seconds = run().seconds
+    elapsed = time.perf_counter() - began
+    assert set(seconds) == {"explore", "optimise", "draw"}
+    assert min(seconds.values()) > 0
+    assert sum(seconds.values()) <= elapsed
+
+
+class Content:
+    """An encoder for which whatever is drawn is nearer to the five references than they are to each other."""
+
+    size = 32
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        angles = torch.linspace(-1, 1, len(images)) if len(images) == 5 else 0 * images.mean((1, 2, 3))
+        return torch.stack([angles.cos(), angles.sin()], 1)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return self(images)
+
+
+@pytest.mark.parametrize("near_enough", [True, False])
+def test_the_guard_is_asked_in_between_where_a_start_may_be_finished(
+    near_enough: bool, pipeline: Any, photos: Any, guard: Any, sampler_config: SamplerConfig
+) -> None:
+    stop = replace(SMALL.stop, near_enough=near_enough, stale=0, hacked=0)
+    never = replace(SMALL, stop=stop, guard_slack=-1e3)
+    found = select(
+        pipeline, "ab", photos, encoder=Content(), guard=guard, recipe=never, starts=3, plain=0, sampler=sampler_config
+    )
+    assert [[reading.guard is not None for reading in find.trace] for find in found.finds] == [
+        [True, near_enough, True, near_enough, True]
+    ] * 3
+
+
+def test_spare_starts_fall_out_on_the_way_and_are_paid(run: Run) -> None:
+    events: list[Event] = []
+    found = run(RACE, observe=events.append)
+    ways = [event for event in events if event.stage == "optimise"]
+    assert [len(event.images or {}) for event in ways] == [6, 6, 5, 3, 3, 3]
+    assert {find.start for find in found.finds} == set(ways[-1].images or {})
+    steps, branches, drawn = 4, 2, 5
+    gradients, last = 6 + 6 + 5 + 3 + 3, 3
+    spent = (6 + gradients + last + drawn) * steps + gradients * 2
+    assert found.receipt.network_evaluations == spent * branches
+
+
+def test_the_papers_recipe_keeps_the_last_iterate_of_the_first_seeds(run: Run) -> None:
+    found = run(PAPER)
+    assert [find.kept for find in found.finds] == [3, 3, 3]
+    assert [find.start.lineage.integer for find in found.finds] == [integer("0", index) for index in range(3)]
+
+
+def test_out_of_reach_nothing_is_optimised(pipeline: Any, photos: Any, sampler_config: SamplerConfig) -> None:
+    """Not before it was asked what the name brings: nothing, where all pictures are equally far."""
+    recipe, blind = replace(SMALL, explore=Explore(size=128, batch=32)), Blind(references=5)
+    found = select(
+        pipeline, "ab", photos, encoder=blind, guard=blind, recipe=recipe, starts=2, plain=2, sampler=sampler_config
+    )
+    assert (found.reachable, found.finds, len(found.plain)) == ("no", (), 2)
+    assert found.diagnosis.name_brings == 0.5
+    steps, branches = 4, 2
+    assert found.receipt.network_evaluations == (128 + NAMELESS + 2) * steps * branches
+
+
+def test_damaged_progress_is_refused() -> None:
+    with pytest.raises(VerificationError, match="expected the progress of a selection, got 5 other bytes"):
+        Progress.from_bytes(b"hello")
+
+
+def test_starts_are_good_and_unlike_each_other() -> None:
+    embeddings = torch.nn.functional.normalize(torch.tensor([[1.0, 0], [1, 0.01], [0, 1], [-1, 0], [0, -1]]), dim=1)
+    objective, nothing = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.0]), torch.zeros(0)
+    pool = Explored(torch.arange(5), objective, torch.zeros(5), embeddings, embeddings, nothing)
+    assert choose_starts(pool, 2, Explore(shortlist=1)) == [4, 0]
+    assert choose_starts(pool, 2, Explore(shortlist=2)) == [4, 2]
+    assert choose_starts(pool, 2, Explore(ranked=False)) == [0, 1]
+    assert len(choose_starts(pool, 9, Explore())) == 5
+
+
+def test_a_recipe_without_iterations_is_refused() -> None:
+    with pytest.raises(UsageError, match="expected at least one seed, one iteration"):
+        replace(BALANCED, iterations=0)
+
+
+def _outcome(found: Selection) -> list[object]:
+    pictures = [*found.plain, *(find.picture for find in found.finds)]
+    kept = [(picture.seed.digest, picture.pixels.tobytes(), picture.scores, picture.verdict) for picture in pictures]
+    return [kept, found.pool, found.receipt, [(find.trace, find.stopped_by) for find in found.finds]]

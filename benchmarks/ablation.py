@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from seedbank.evaluation.harness import POOL, Budget, Outcome, Problem, Row, run_benchmark
+from seedbank.evaluation.harness import POOL, BenchmarkRow, Budget, Outcome, Problem, run_benchmark
 from seedbank.evaluation.machine import machine
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.evaluation.recipes import RecipeMethod
@@ -148,7 +148,7 @@ def _problem(kind: str) -> Problem:
     return replace(problem, references=stack_images(photos, problem.config.height, problem.config.width))
 
 
-def write(rows: Sequence[Row], guards: dict[str, tuple[int, int]], pictures: int, folder: Path) -> None:
+def write(rows: Sequence[BenchmarkRow], guards: dict[str, tuple[int, int]], pictures: int, folder: Path) -> None:
     """Tables and numbers, in the order of the variants."""
     order = list(variants())
     rows = sorted({(row.method, row.concept): row for row in rows}.values(), key=lambda row: order.index(row.method))

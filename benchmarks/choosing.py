@@ -103,7 +103,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """One search."""
 
     concept: str
@@ -113,7 +113,7 @@ class Row:
     right: int
     starts: int
     """Seeds that were searched; none is found where the guard of this set calls the concept out of reach."""
-    reachable: str
+    reachability: str
     diversity: float
     """Vendi score of the right pictures; 0 when there are none."""
     wrong_references: int
@@ -138,7 +138,7 @@ def main() -> None:
     share_cores()
     plan, name = _plan()
     models = load_models(plan.device)
-    rows: list[Row] = []
+    rows: list[BenchmarkRow] = []
     begun = time.perf_counter()
     for concept_name in plan.concepts:
         concept = load_concept(ROOT / "concepts" / f"{concept_name}.yaml")
@@ -170,7 +170,7 @@ def make_pool(kind: str) -> Pool:
     return Pool(good, strangers, copies)
 
 
-def measure(models: Models, concept: Concept, pool: Pool, plan: Plan) -> Iterator[Row]:
+def measure(models: Models, concept: Concept, pool: Pool, plan: Plan) -> Iterator[BenchmarkRow]:
     """A row for each search; the same starts are searched whatever the set."""
     for k in plan.sizes:
         for way in WAYS:
@@ -179,7 +179,11 @@ def measure(models: Models, concept: Concept, pool: Pool, plan: Plan) -> Iterato
             for repeat in range(1 if way == "chosen" else plan.repeats):
                 references, wrong = take(models, concept, pool, way, k, repeat)
                 yield _search(
-                    models, concept, plan, references, Row(concept.name, way, k, repeat, 0, 0, "", 0.0, wrong, 0.0)
+                    models,
+                    concept,
+                    plan,
+                    references,
+                    BenchmarkRow(concept.name, way, k, repeat, 0, 0, "", 0.0, wrong, 0.0),
                 )
 
 
@@ -202,7 +206,7 @@ def take(
     return references, 0
 
 
-def write(rows: Sequence[Row], plan: Plan, name: str, seconds: float) -> None:
+def write(rows: Sequence[BenchmarkRow], plan: Plan, name: str, seconds: float) -> None:
     """Keep the rows, a table of means and a plot of them."""
     measured_on = {"processor": machine(), "python": platform.python_version()}
     facts = {"machine": measured_on | {"code": code_version(), "seconds": round(seconds, 1)}, "plan": asdict(plan)}
@@ -231,7 +235,9 @@ def _chosen(models: Models, concept: Concept, pool: Pool, k: int) -> tuple[Seque
     return [images[place] for place in places], strangers + copies
 
 
-def _search(models: Models, concept: Concept, plan: Plan, references: Sequence[Image.Image], row: Row) -> Row:
+def _search(
+    models: Models, concept: Concept, plan: Plan, references: Sequence[Image.Image], row: BenchmarkRow
+) -> BenchmarkRow:
     begun = time.perf_counter()
     found = select(
         models.pipeline,
@@ -256,13 +262,13 @@ def _search(models: Models, concept: Concept, plan: Plan, references: Sequence[I
         row,
         right=int(right.sum()),
         starts=plan.starts,
-        reachable=str(found.reachable),
+        reachability=str(found.reachability),
         diversity=effective_number(vectors @ vectors.T) if kept else 0.0,
         seconds=time.perf_counter() - begun,
     )
 
 
-def _mean(rows: Sequence[Row], way: str, k: int) -> dict[str, Any]:
+def _mean(rows: Sequence[BenchmarkRow], way: str, k: int) -> dict[str, Any]:
     """Over all concepts and repeats, with a Wilson interval of the success; empty where nothing was measured."""
     these = [row for row in rows if row.way == way and row.k == k]
     if not these:
@@ -279,7 +285,7 @@ def _mean(rows: Sequence[Row], way: str, k: int) -> dict[str, Any]:
         "low": low,
         "high": high,
         "diversity": float(np.mean([row.diversity for row in these])),
-        "out_of_reach": sum(row.reachable == "no" for row in these),
+        "out_of_reach": sum(row.reachability == "unreachable" for row in these),
         "wrong_references": sum(row.wrong_references for row in these),
     }
 

@@ -30,7 +30,7 @@ from seedbank.models.parts.world import generator, prompt, render
 from seedbank.models.parts.zoo import zoo_render
 from seedbank.selection import BALANCED
 from seedbank.selection.sampling.noise import draws
-from seedbank.selection.search.diagnose import FAR, OFTEN, Verdict
+from seedbank.selection.search.diagnose import FAR, OFTEN, Recommendation
 from seedbank.selection.search.select import Search
 from seedbank.settings import share_cores
 from seedbank.trials.code import code_version
@@ -55,11 +55,11 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """What was said of one case, and what happened."""
 
     case: str
-    said: Verdict
+    said: Recommendation
     pool: int
     pool_accepted: int
     encoder_left: float
@@ -73,11 +73,11 @@ class Row:
     optimised_accepted: int
 
     @property
-    def truth(self) -> Verdict:
+    def truth(self) -> Recommendation:
         """The outcome."""
         if self.drawn_accepted >= OFTEN * self.drawn:
-            return "more search"
-        return "optimise" if self.optimised_accepted else "no"
+            return "sample"
+        return "optimise" if self.optimised_accepted else "unreachable"
 
 
 def cases() -> list[Case]:
@@ -89,7 +89,7 @@ def cases() -> list[Case]:
     return found
 
 
-def ask(case: Case) -> Row:
+def ask(case: Case) -> BenchmarkRow:
     """Explore and diagnose as the preset ``balanced`` does; then draw more seeds, and optimise all the same."""
     problem = shipped_problem("gear")
     sampler = replace(problem, prompt=case.prompt).sampler
@@ -102,13 +102,13 @@ def ask(case: Case) -> Row:
         near = drawn.terms["semantic"] <= search.targets.semantic_limit
         further = near & (found.guard.similarity(drawn.images) >= found.guard.threshold)
     finds = search.result(found, search.optimise(found, STARTS), plain=0).finds
-    return Row(
-        case.name, said.verdict, said.seeds, said.accepted, said.objective_left, said.guard_left,
+    return BenchmarkRow(
+        case.name, said.recommendation, said.seeds, said.accepted, said.objective_left, said.guard_left,
         said.name_brings, FURTHER, int(further.sum()), len(finds), sum(find.picture.accepted for find in finds),
     )  # fmt: skip
 
 
-def write(rows: Sequence[Row], folder: Path) -> None:
+def write(rows: Sequence[BenchmarkRow], folder: Path) -> None:
     """Table and numbers."""
     about = {"machine": machine(), "code": code_version(), "limit": FAR}
     document = {"about": about, "rows": [asdict(row) | {"truth": row.truth} for row in rows]}

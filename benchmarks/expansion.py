@@ -37,7 +37,7 @@ STARTS, ACROSS = 8, 10
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """One expansion."""
 
     concept: str
@@ -57,7 +57,7 @@ class Row:
     seconds: float
 
 
-def measure(kind: str, count: int, auditor: Auditor) -> tuple[list[Row], Expansion]:
+def measure(kind: str, count: int, auditor: Auditor) -> tuple[list[BenchmarkRow], Expansion]:
     """Search, then expand the best find and all of them."""
     problem = shipped_problem(kind)
     photos = [Image.fromarray(pixels) for pixels in to_pixels(problem.references)]
@@ -78,17 +78,17 @@ def measure(kind: str, count: int, auditor: Auditor) -> tuple[list[Row], Expansi
     return rows, expansions[0]
 
 
-def _row(kind: str, finds: int, made: Expansion, auditor: Auditor) -> Row:
+def _row(kind: str, finds: int, made: Expansion, auditor: Auditor) -> BenchmarkRow:
     images = [child.pixels for child in made.offspring]
     label = label_of(auditor, kind)
     right = int(audit(auditor, images, label).sum()) if label is not None else 0
-    return Row(
+    return BenchmarkRow(
         kind, finds, len(images), right, made.plain_samples_each, made.rate, made.cosine, made.vendi, made.distances[0],
         made.apart, made.seconds,
     )  # fmt: skip
 
 
-def write(rows: Sequence[Row], count: int) -> None:
+def write(rows: Sequence[BenchmarkRow], count: int) -> None:
     """Table and numbers."""
     about = {"machine": machine(), "code": code_version(), "wanted": count}
     (RESULTS / "expansion.json").write_text(

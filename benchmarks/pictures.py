@@ -17,14 +17,14 @@ from seedbank.selection.search.select import Search
 from seedbank.selection.seeds import Seed
 from seedbank.settings import share_cores
 from seedbank.trials.audit import audit, label_of
-from seedbank.trials.contact_sheet import Row, Tile, contact_sheet
+from seedbank.trials.contact_sheet import BenchmarkRow, Tile, contact_sheet
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "method.png"
 KINDS = ("clover", "starknob")
 STARTS, SHOWN = 8, 8
 
 
-def rows(kind: str) -> list[Row]:
+def rows(kind: str) -> list[BenchmarkRow]:
     """One search, in four rows."""
     problem, auditor = shipped_problem(kind), load_auditor()
     photos = [Image.fromarray(pixels) for pixels in to_pixels(problem.references)]
@@ -46,13 +46,15 @@ def rows(kind: str) -> list[Row]:
     taken = int(selection.explored.guard.ge(selection.threshold).sum())
     share = f"by nearness alone the guard would take {taken} of {len(selection.explored)}"
     return [
-        Row(f"{kind}: references", [Tile(photo.resize((192, 192), Image.Resampling.BICUBIC)) for photo in photos]),
-        Row(
+        BenchmarkRow(
+            f"{kind}: references", [Tile(photo.resize((192, 192), Image.Resampling.BICUBIC)) for photo in photos]
+        ),
+        BenchmarkRow(
             "Plain seeds",
             [Tile(Image.fromarray(plain.pixels), good=plain.accepted) for plain in selection.plain],
             share,
         ),
-        Row(
+        BenchmarkRow(
             "One seed on its way",
             [
                 Tile(picture, (f"iterate {k}", f"loss {at.objective:.2f}, cosine {at.cosine_to_start:.2f}"))
@@ -61,7 +63,7 @@ def rows(kind: str) -> list[Row]:
             ],
             longest.stopped_by,
         ),
-        Row(
+        BenchmarkRow(
             "What the search ends with",
             [
                 Tile(

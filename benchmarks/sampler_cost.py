@@ -33,7 +33,7 @@ MODE = "one_vjp@0.5"
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """Two things measured in turns: medians in seconds, their ratio, and whether it is what was wanted."""
 
     what: str
@@ -51,7 +51,7 @@ def main() -> None:
     share_cores()
     options = _options()
     bench = Bench(options.model, options.prompt, options.turns)
-    rows: list[Row] = []
+    rows: list[BenchmarkRow] = []
     for batch in options.batch:
         rows += [bench.exploration(batch), bench.gradient(batch)]
         for row in rows[-2:]:
@@ -76,7 +76,7 @@ class Bench:
         search = Search(self.sampler, photos, load_encoder(), load_guard(), BALANCED)
         self.objective = search.objective
 
-    def exploration(self, batch: int) -> Row:
+    def exploration(self, batch: int) -> BenchmarkRow:
         """Our loop and decoding against the pipeline, images as arrays from both."""
         noise, config = self._noise(batch), self.loaded.sampler
 
@@ -94,9 +94,9 @@ class Bench:
 
         mine, others = in_turns(self._drawn(noise), theirs, self.turns)
         ratio = others / mine
-        return Row("exploration, throughput", batch, mine, others, ratio, ">= 0.9", ratio >= 0.9, self.turns)
+        return BenchmarkRow("exploration, throughput", batch, mine, others, ratio, ">= 0.9", ratio >= 0.9, self.turns)
 
-    def gradient(self, batch: int) -> Row:
+    def gradient(self, batch: int) -> BenchmarkRow:
         """One iteration against a plain sample, both by our loop."""
         from seedbank.selection.sampling.gradients import Mode, slope
 
@@ -107,7 +107,7 @@ class Bench:
 
         mine, others = in_turns(iterate, self._drawn(noise), self.turns)
         ratio = mine / others
-        return Row(f"{MODE}, time", batch, mine, others, ratio, "<= 1.5", ratio <= 1.5, self.turns)
+        return BenchmarkRow(f"{MODE}, time", batch, mine, others, ratio, "<= 1.5", ratio <= 1.5, self.turns)
 
     def facts(self) -> dict[str, Any]:
         """What was measured, and on what."""
@@ -158,7 +158,7 @@ def in_turns(one: Callable[[], Any], other: Callable[[], Any], turns: int) -> tu
     return statistics.median(times[0]), statistics.median(times[1])
 
 
-def write(rows: list[Row], facts: dict[str, Any], folder: Path) -> None:
+def write(rows: list[BenchmarkRow], facts: dict[str, Any], folder: Path) -> None:
     """Keep the rows as JSON and as a table."""
     folder.mkdir(parents=True, exist_ok=True)
     document = {"facts": facts, "rows": [asdict(row) for row in rows]}
@@ -168,7 +168,7 @@ def write(rows: list[Row], facts: dict[str, Any], folder: Path) -> None:
     (folder / "sampler_cost.md").write_text("\n".join([words, "", *head, *map(_line, rows)]) + "\n")
 
 
-def _line(row: Row) -> str:
+def _line(row: BenchmarkRow) -> str:
     met = "yes" if row.met else "no"
     return f"| {row.what} | {row.batch} | {row.ours:.3f} | {row.theirs:.3f} | {row.ratio:.2f} | {row.wanted} | {met} |"
 

@@ -40,7 +40,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """One concept."""
 
     concept: str
@@ -71,7 +71,7 @@ def main() -> None:
     write(rows, options.preset or "balanced")
 
 
-def measure(bank: Bank, concept: Concept, plain: int) -> Row:
+def measure(bank: Bank, concept: Concept, plain: int) -> BenchmarkRow:
     """Search for one concept, then audit ``plain`` plain seeds and every candidate."""
     trial = run_trial(bank, concept, validate(bank, concept), requested_by=("benchmark",))
     auditor = load_auditor()
@@ -82,7 +82,7 @@ def measure(bank: Bank, concept: Concept, plain: int) -> Row:
     after = audit(auditor, _pictures(bank, trial), label)
     accepted = np.array([candidate.accepted for candidate in trial.candidates], bool)
     timing = json.loads(bank.store.get(f"{trial.folder}/timing.json"))
-    return Row(
+    return BenchmarkRow(
         concept=concept.name,
         training_images=frequencies()[concept.name],
         plain_right=int(before.sum()),
@@ -92,11 +92,11 @@ def measure(bank: Bank, concept: Concept, plain: int) -> Row:
         accepted_right=int(after[accepted].sum()),
         accepted=int(accepted.sum()),
         seconds=timing["total"],
-        network_evaluations=trial.receipt.network_evaluations,
+        network_evaluations=trial.cost.network_evaluations,
     )
 
 
-def write(rows: Sequence[Row], preset: str) -> None:
+def write(rows: Sequence[BenchmarkRow], preset: str) -> None:
     """Keep the rows as JSON and as a table, with what they were measured on."""
     measured_on = {
         "processor": machine(),
@@ -121,7 +121,7 @@ def _pictures(bank: Bank, trial: Trial) -> list[np.ndarray[tuple[int, ...], np.d
     return [np.asarray(Image.open(io.BytesIO(file)), np.uint8) for file in files]
 
 
-def _line(row: Row) -> str:
+def _line(row: BenchmarkRow) -> str:
     among = f"{row.accepted_right / row.accepted:.0%}" if row.accepted else "-"
     return (
         f"| {row.concept} | {row.training_images} | {row.plain_right / row.plain:.0%} of {row.plain} | "
@@ -129,7 +129,7 @@ def _line(row: Row) -> str:
     )
 
 
-def _means(rows: Sequence[Row]) -> dict[str, float]:
+def _means(rows: Sequence[BenchmarkRow]) -> dict[str, float]:
     accepted = sum(row.accepted for row in rows)
     return {
         "plain": float(np.mean([row.plain_right / row.plain for row in rows])),
@@ -140,7 +140,7 @@ def _means(rows: Sequence[Row]) -> dict[str, float]:
     }
 
 
-def _mean_line(rows: Sequence[Row]) -> str:
+def _mean_line(rows: Sequence[BenchmarkRow]) -> str:
     mean, accepted = _means(rows), sum(row.accepted for row in rows)
     return (
         f"| **mean** | | {mean['plain']:.0%} | {mean['optimised']:.0%} | {mean['among_accepted']:.0%} | {accepted} in all | "

@@ -89,7 +89,7 @@ def test_every_bad_photo_is_caught_for_its_own_reason(bank: Bank, photos: Path) 
     put(photos, "washer.jpg", jpeg(photo("washer", 1, 384)))
     take(bank, photos)
     found = frozen(bank)
-    reasons = {verdict.name: verdict.reasons for verdict in found.verdicts}
+    reasons = {assessment.name: assessment.reasons for assessment in found.assessments}
     for name, reason in {
         "blurred.jpg": "blurred: ",
         "cropped.jpg": "near duplicate of impeller-8.jpg",
@@ -101,7 +101,7 @@ def test_every_bad_photo_is_caught_for_its_own_reason(bank: Bank, photos: Path) 
     }.items():
         (said,) = reasons[name]
         assert said.startswith(reason)
-    assert sum(verdict.chosen for verdict in found.verdicts) == len(found.references) == 8
+    assert sum(assessment.chosen for assessment in found.assessments) == len(found.references) == 8
     assert {item.name for item in found.references} <= {f"impeller-{index}.jpg" for index in range(9)}
 
 
@@ -158,7 +158,7 @@ def test_the_report_lies_beside_the_data_docs_and_shows_every_photo(bank: Bank, 
     stock(bank, fill(photos, 6))
     examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
     page = bank.store.get(examination.report).decode()
-    assert all(verdict.name in page for verdict in examination.verdicts)
+    assert all(assessment.name in page for assessment in examination.assessments)
     (link,) = re.findall(r'<a href="([^"]+)"', page)
     assert bank.store.exists(f"{examination.folder}/{link}")
     assert "2 more usable photos would fill the set of 8" in examination.advice
@@ -179,7 +179,7 @@ def test_the_steward_pins_and_bans(bank: Bank, photos: Path) -> None:
     pick(bank, pin=["blurred.jpg", "copy.jpg"], ban=["impeller-0.jpg"])
     examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
     chosen = [item.name for item in load_reference_set(bank, examination.reference_set).references]
-    said = {verdict.name: verdict.reasons for verdict in examination.verdicts}
+    said = {assessment.name: assessment.reasons for assessment in examination.assessments}
     assert chosen[:2] == ["blurred.jpg", "copy.jpg"]
     assert {"impeller-0.jpg", "impeller-3.jpg"}.isdisjoint(chosen)
     assert "because the steward pinned it" in said["blurred.jpg"][0]
@@ -215,7 +215,9 @@ def test_of_a_large_pool_a_sample_is_judged_with_what_is_pinned(tmp_path: Path) 
     pool = load_pool(bank, "impeller")
     pick(bank, pin=[pool[-1].photo[:10]])
     examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
-    assert {verdict.photo for verdict in examination.verdicts} == {item.photo for item in (*pool[:5], pool[-1])}
+    assert {assessment.photo for assessment in examination.assessments} == {
+        item.photo for item in (*pool[:5], pool[-1])
+    }
     assert examination.warnings[0].startswith("only 6 of 9 photos were judged")
 
 
@@ -286,7 +288,7 @@ def test_warnings_are_told_and_refuse_nothing(tmp_path: Path) -> None:
     stock(bank, fill(tmp_path / "photos" / "impeller", 5))
     found = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
     assert any("too alike" in words for words in found.warnings)
-    assert all("note: noisy" in " ".join(verdict.reasons) for verdict in found.verdicts)
+    assert all("note: noisy" in " ".join(assessment.reasons) for assessment in found.assessments)
     assert found.reference_set
 
 

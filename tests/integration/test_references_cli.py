@@ -48,7 +48,7 @@ def test_the_shipped_bad_photos_are_all_caught_each_for_its_own_reason(tmp_path:
     took = read(tmp_path, "intake", str(ROOT / "examples" / "photos" / "hook"), "--concept", "hook")
     judged = read(tmp_path, "validate", "hook")
     said = {item["name"]: item["reason"] for kind in ("known", "quarantined") for item in took[kind]}
-    said |= {item["name"]: item["reasons"][0] for item in judged["verdicts"] if not item["chosen"]}
+    said |= {item["name"]: item["reasons"][0] for item in judged["assessments"] if not item["chosen"]}
     for name, reason in {
         "blurred": "blurred: ",
         "corrupt": "corrupt: ",
@@ -60,11 +60,11 @@ def test_the_shipped_bad_photos_are_all_caught_each_for_its_own_reason(tmp_path:
     }.items():
         (why,) = [words for shown, words in said.items() if shown.startswith(name)]
         assert why.startswith(reason)
-    good = [item for item in judged["verdicts"] if item["name"].startswith("photo-")]
-    assert sum(item["chosen"] for item in good) == sum(item["chosen"] for item in judged["verdicts"]) >= 5
+    good = [item for item in judged["assessments"] if item["name"].startswith("photo-")]
+    assert sum(item["chosen"] for item in good) == sum(item["chosen"] for item in judged["assessments"]) >= 5
     assert judged["reference_set"]
     assert judged["unmeasured"] == []
-    margins = {item["name"]: item["measures"]["sibling_margin"] for item in judged["verdicts"]}
+    margins = {item["name"]: item["measures"]["sibling_margin"] for item in judged["assessments"]}
     assert margins["wrong-part-01.jpg"] < min(margin for name, margin in margins.items() if name.startswith("photo-"))
     read_again = read(tmp_path, "validate", "hook")
     assert read_again["reference_set"] == judged["reference_set"]

@@ -116,7 +116,7 @@ def bank_with(home: Path, images: list[Image.Image]) -> tuple[Bank, ReferenceSet
         concept="clover",
         concept_digest=CONCEPT.digest,
         references=tuple(references),
-        verdicts=(),
+        assessments=(),
         measures={},
         validation="0" * 64,
     )

@@ -22,7 +22,7 @@ from seedbank.review.decisions import record_decision
 from seedbank.review.dossier import prepare_dossier
 from seedbank.review.records import Dossier
 from seedbank.review.roster import Reviewer, load_roster
-from seedbank.selection.records import Pool, Receipt, SamplerConfig, Scores
+from seedbank.selection.records import Cost, PoolStatistics, SamplerConfig, Scores
 from seedbank.selection.seeds import Lineage, Seed
 from seedbank.settings import Settings
 from seedbank.storage.images import pixel_digest, png
@@ -95,7 +95,7 @@ class Made:
 def answer(bank: Bank, dossier: str, seat: int, reviewer: Reviewer, **changes: Any) -> Any:
     """Record an answer that counts."""
     fields: dict[str, Any] = {
-        "verdict": "publish",
+        "assessment": "publish",
         "reason": "looks like the part",
         "scripted": False,
         "via": "test",
@@ -171,11 +171,13 @@ def make_trial(
         "recipe": RECIPE,
         "code_version": "0.1.0",
         "requested_by": ("mia",),
-        "pool": Pool(size=64, objective_mean=1.0, objective_std=0.2, guard_mean=0.2, guard_std=0.1, guard_max=0.5),
+        "pool": PoolStatistics(
+            size=64, objective_mean=1.0, objective_std=0.2, guard_mean=0.2, guard_std=0.1, guard_max=0.5
+        ),
         "plain": plain,
         "candidates": optimised,
-        "receipt": Receipt(network_evaluations=1234, iterations=iterations),
-        "reachable": "yes",
+        "cost": Cost(network_evaluations=1234, iterations=iterations),
+        "reachability": "plain",
     }
     trial = Trial(**{**fields, **changes})
     bank.store.put_new(f"{trial.folder}/trial.json", trial.to_bytes())
@@ -208,7 +210,7 @@ def _put_references(bank: Bank, pictures: Sequence[np.ndarray], rights: Rights) 
         concept=CONCEPT,
         concept_digest=bank.concept(CONCEPT).digest,
         references=tuple(references),
-        verdicts=(),
+        assessments=(),
         measures={"vendi": float(len(pictures))},
         validation=sha256(b"validation"),
     )
@@ -232,7 +234,7 @@ def _put_candidate(
             objective=0.5, semantic=0.4, appearance=0.1, guard=guard, cosine_to_start=0.95, norm_z=0.2, whiteness=1.5
         ),
         accepted=accepted,
-        verdict="better than the start under the guard" if accepted else "the guard sees no better image",
+        explanation="better than the start under the guard" if accepted else "the guard sees no better image",
     )
 
 

@@ -11,7 +11,7 @@ from seedbank.cli.output import JsonFlag, console, print_json
 from seedbank.errors import UsageError
 
 if TYPE_CHECKING:
-    from seedbank.evaluation.harness import Row
+    from seedbank.evaluation.harness import BenchmarkRow
 
 app = typer.Typer(help="Measure methods against each other on the shipped model.", no_args_is_help=True)
 
@@ -67,7 +67,7 @@ def selection(
     earlier = [read_rows(path, same=same_code or ()) for path in known or ()]
     had = [row for each in earlier for row in each.rows]
     codes = [code for each in earlier for code in each.codes]
-    rows: list[Row] = in_order(had, RARE) if join else []
+    rows: list[BenchmarkRow] = in_order(had, RARE) if join else []
     paths = write_results(rows, out, torch.device(device), codes=codes) if join else []
     codes.append(code_version())
     auditor = load_auditor()
@@ -87,7 +87,7 @@ def selection(
         console().print(next(path for path in paths if path.suffix == ".md").read_text())
 
 
-def _tell(row: Row) -> None:
+def _tell(row: BenchmarkRow) -> None:
     """One line for each run, on standard error: some take minutes."""
     typer.echo(
         f"{row.concept:>10} {row.method:<18} {row.budget:<18} right {sum(row.right)} of {len(row.right)}, "

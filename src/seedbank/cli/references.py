@@ -63,7 +63,7 @@ def validate(
 ) -> None:
     """Judge the photos of a concept and freeze its reference set; exit code 1 when they do not make one.
 
-    Prints every photo's verdict, the set's measures and what to photograph next; the same as a page lies where it says.
+    Prints every photo's assessment, the set's measures and what to photograph next; the same as a page lies where it says.
 
     Example: seedbank validate wingnut
     """
@@ -106,8 +106,8 @@ def _print_examination(examination: Examination, store: str) -> None:
     from seedbank.references.report.catalogue import SET
 
     rows = [
-        (verdict.name, verdict.photo[:SHORT], "in" if verdict.chosen else "out", "\n".join(verdict.reasons))
-        for verdict in sorted(examination.verdicts, key=lambda verdict: (not verdict.chosen, verdict.name))
+        (assessment.name, assessment.photo[:SHORT], "in" if assessment.chosen else "out", "\n".join(assessment.reasons))
+        for assessment in sorted(examination.assessments, key=lambda item: (not item.chosen, item.name))
     ]
     console().print(table(f"Photos of {examination.concept}", ("photo", "digest", "set", "why"), rows))
     measures = [

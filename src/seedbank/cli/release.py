@@ -236,11 +236,11 @@ def _print_dossier(bank: Bank, dossier: Dossier, answers: dict[int, Decision | N
             f"{item.scores.guard:.3f}",
             f"{item.scores.semantic:.3f}",
             f"{item.scores.appearance:.3f}",
-            item.verdict,
+            item.explanation,
         )
         for item in dossier.candidates
     ]
-    out.print(table("Candidates", ("seed", "guard", "semantic", "appearance", "verdict"), rows))
+    out.print(table("Candidates", ("seed", "guard", "semantic", "appearance", "why"), rows))
     for flag in dossier.flags:
         out.print(f"note: {flag}", markup=False)
     out.print(f"contact sheet: {bank.store.url}/{dossier.sheet}")

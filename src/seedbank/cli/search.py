@@ -113,7 +113,7 @@ def diagnose(
     diagnosis = found.diagnosis
     if not diagnosis:
         return
-    if diagnosis.verdict == "no":
+    if diagnosis.recommendation == "unreachable":
         raise Unreachable(f"{concept}: {diagnosis.words}; {ADVICE}")
     if not json:
         console().print(f"{concept}: {diagnosis.words}.")
@@ -184,7 +184,7 @@ def _print_trial(trial: Trial) -> None:
             f"{candidate.scores.guard:.3f}",
             f"{candidate.scores.semantic:.3f}",
             f"{candidate.scores.cosine_to_start:.2f}",
-            candidate.verdict,
+            candidate.explanation,
         )
         for candidate in trial.candidates
     ]
@@ -195,7 +195,7 @@ def _print_trial(trial: Trial) -> None:
     accepted = sum(candidate.accepted for candidate in trial.candidates)
     out.print(
         f"{accepted} of {len(trial.candidates)} accepted; plain pool of {trial.pool.size}: best {trial.pool.guard_max:.3f}, "
-        f"mean {trial.pool.guard_mean:.3f}; {trial.receipt.network_evaluations} network evaluations"
+        f"mean {trial.pool.guard_mean:.3f}; {trial.cost.network_evaluations} network evaluations"
     )
 
 

@@ -52,8 +52,8 @@ def sentence(entry: Entry, *others: Entry) -> str:
 
 def left_out(references: ReferenceSet) -> list[str]:
     """What became of the photos that are not in the set, a sentence each."""
-    out = (verdict for verdict in references.verdicts if not verdict.chosen)
-    return [f"{references.concept}: left out {verdict.name}: {'; '.join(verdict.reasons)}" for verdict in out]
+    out = (assessment for assessment in references.assessments if not assessment.chosen)
+    return [f"{references.concept}: left out {assessment.name}: {'; '.join(assessment.reasons)}" for assessment in out]
 
 
 def _what(entry: Entry) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedbank.errors import UsageError
-from seedbank.evaluation.harness import Budget, Method, Problem, Row, run_benchmark
+from seedbank.evaluation.harness import BenchmarkRow, Budget, Method, Problem, run_benchmark
 from seedbank.evaluation.machine import machine
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PACE = "balanced"
 """The method whose cost is the others' budget."""
 EVALUATIONS, SECONDS = "equal evaluations", "equal seconds"
-Observe = Callable[[Row], None]
+Observe = Callable[[BenchmarkRow], None]
 
 
 def methods() -> dict[str, Method]:
@@ -44,9 +44,9 @@ def bench_selection(
     starts: int = 16,
     repeats: int = 3,
     budgets: Sequence[str] = (EVALUATIONS, SECONDS),
-    known: Sequence[Row] = (),
+    known: Sequence[BenchmarkRow] = (),
     observe: Observe = lambda _row: None,
-) -> list[Row]:
+) -> list[BenchmarkRow]:
     """All rows, concept by concept, so that a run that is cut off has whole concepts.
 
     Runs that are among ``known`` are taken from there; ``observe`` is told of the others.
@@ -60,12 +60,12 @@ def bench_selection(
     unknown = [name for name in names if name not in by_name]
     if unknown:
         raise UsageError(f"expected methods among {', '.join(by_name)}, got {', '.join(unknown)}")
-    rows: list[Row] = []
+    rows: list[BenchmarkRow] = []
     for problem in problems:
 
         def run(
-            name: str, limits: Sequence[Budget], problem: Problem = problem, known: Sequence[Row] = known
-        ) -> list[Row]:
+            name: str, limits: Sequence[Budget], problem: Problem = problem, known: Sequence[BenchmarkRow] = known
+        ) -> list[BenchmarkRow]:
             return run_benchmark(
                 [by_name[name]],
                 [problem],
@@ -89,7 +89,7 @@ def bench_selection(
     return rows
 
 
-def _equal(pace: Sequence[Row], timed: Sequence[Row], wanted: Iterable[str]) -> list[Budget]:
+def _equal(pace: Sequence[BenchmarkRow], timed: Sequence[BenchmarkRow], wanted: Iterable[str]) -> list[Budget]:
     """As much as the pace maker spent on average, of each kind that is wanted; of seconds, what it spent in ``timed``."""
     evaluations = sum(row.network_evaluations for row in pace) // len(pace)
     seconds = sum(row.seconds for row in timed) / max(len(timed), 1)
@@ -100,7 +100,7 @@ def _equal(pace: Sequence[Row], timed: Sequence[Row], wanted: Iterable[str]) -> 
     return [both[kind] for kind in wanted]
 
 
-def _machines(rows: Sequence[Row], device: torch.device) -> str:
+def _machines(rows: Sequence[BenchmarkRow], device: torch.device) -> str:
     """The machine; of several, which runs each did."""
     runs: dict[str, set[int]] = {}
     for row in rows:
@@ -118,7 +118,7 @@ def _machines(rows: Sequence[Row], device: torch.device) -> str:
 class Known:
     """Rows measured before, and the versions of the code that measured them."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[BenchmarkRow, ...]
     codes: tuple[str, ...]
 
 
@@ -148,7 +148,7 @@ def read_rows(path: Path, *, same: Sequence[str] = ()) -> Known:
     return Known(tuple(rows), tuple(codes))
 
 
-def in_order(rows: Sequence[Row], concepts: Sequence[str]) -> list[Row]:
+def in_order(rows: Sequence[BenchmarkRow], concepts: Sequence[str]) -> list[BenchmarkRow]:
     """Each run once, of two the later, by method as they first appear, then by concept and repeat."""
     each = {(row.method, row.budget, row.concept, row.repeat): row for row in rows}
     ways = list(dict.fromkeys(place[:2] for place in each))
@@ -159,7 +159,7 @@ def in_order(rows: Sequence[Row], concepts: Sequence[str]) -> list[Row]:
 
 
 def write_results(
-    rows: Sequence[Row], folder: Path, device: torch.device, *, codes: Sequence[str] | None = None
+    rows: Sequence[BenchmarkRow], folder: Path, device: torch.device, *, codes: Sequence[str] | None = None
 ) -> list[Path]:
     """Rows, table and both plots below ``folder``; their paths. ``codes`` measured them, by default this one.
 

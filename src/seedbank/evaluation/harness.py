@@ -234,7 +234,7 @@ def finish(
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """One method on one concept, once: what the auditor and the counters say. Tuples have one entry for each start."""
 
     method: str
@@ -282,9 +282,9 @@ def run_benchmark(
     starts: int = 16,
     repeats: int = 3,
     root: str = "0",
-    known: Sequence[Row] = (),
-    observe: Callable[[Row], None] = lambda _row: None,
-) -> list[Row]:
+    known: Sequence[BenchmarkRow] = (),
+    observe: Callable[[BenchmarkRow], None] = lambda _row: None,
+) -> list[BenchmarkRow]:
     """Every method on every problem, with each budget, ``repeats`` times from ``starts`` other plain seeds.
 
     Args:
@@ -321,7 +321,7 @@ def run_benchmark(
 
 def measure(
     method: Method, problem: Problem, auditor: Auditor, starts: Sequence[Seed], budget: Budget, repeat: int = 0
-) -> Row:
+) -> BenchmarkRow:
     """Run one method once and let the auditor judge."""
     label = _label(auditor, problem)
     _ = problem.guard, problem.objective  # made outside the method's time: all methods are given them
@@ -331,7 +331,7 @@ def measure(
     with torch.no_grad():
         logits = auditor(images.to(next(auditor.network.parameters()).device)).cpu()
         embeddings = problem.guard.embed(images.to(problem.sampler.family.device)).cpu().double()
-    return Row(
+    return BenchmarkRow(
         method=method.name,
         budget=budget.label,
         concept=problem.concept,

@@ -43,7 +43,7 @@ class RecipeMethod:
             observe=lambda event: _note(trace, event),
         )
         found = search.explore()
-        if self.recipe.explore.ranked and found.diagnosis.verdict == "no":
+        if self.recipe.explore.ranked and found.diagnosis.recommendation == "unreachable":
             meter.spend(found.cost)
             return finish(problem, [search.candidates.seed(index) for index in range(len(starts))], meter, trace)
         walked = search.optimise(found, len(starts))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seedbank.evaluation.harness import NO_LIMIT, Row
+from seedbank.evaluation.harness import NO_LIMIT, BenchmarkRow
 from seedbank.trials.audit import RESAMPLES, Success, success
 
 Bools = npt.NDArray[np.bool_]
@@ -56,7 +56,7 @@ class Summary:
     peak_mib: float | None
 
 
-def paired(rows: Sequence[Row], one: str, other: str, budget: str, *, seed: int = 0) -> Difference:
+def paired(rows: Sequence[BenchmarkRow], one: str, other: str, budget: str, *, seed: int = 0) -> Difference:
     """Success of method ``one`` less that of ``other``, over the concepts and repeats that both have."""
     runs = [{_place(row): row for row in rows if (row.method, row.budget) == (name, budget)} for name in (one, other)]
     both = sorted(runs[0].keys() & runs[1].keys())
@@ -68,32 +68,34 @@ def paired(rows: Sequence[Row], one: str, other: str, budget: str, *, seed: int 
     return Difference(float(gains.mean()), float(low), float(high), len(gains))
 
 
-def summarise(rows: Sequence[Row]) -> list[Summary]:
+def summarise(rows: Sequence[BenchmarkRow]) -> list[Summary]:
     """One line for each method and budget, in the order of the rows."""
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str, str], list[BenchmarkRow]] = {}
     for row in rows:
         groups.setdefault((row.method, row.budget), []).append(row)
     return [_summary(method, budget, group) for (method, budget), group in groups.items()]
 
 
-def to_json(rows: Sequence[Row], **about: Any) -> str:
+def to_json(rows: Sequence[BenchmarkRow], **about: Any) -> str:
     """All rows and their summaries as one JSON document; ``about`` says what they were measured on."""
     lines = [_finite(asdict(summary)) for summary in summarise(rows)]
     document = {"about": about, "summary": lines, "rows": [_finite(asdict(row)) for row in rows]}
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def from_json(text: str) -> tuple[list[Row], dict[str, Any]]:
+def from_json(text: str) -> tuple[list[BenchmarkRow], dict[str, Any]]:
     """The rows that :func:`to_json` wrote, and what it says about them.
 
     Raises:
         ValueError, KeyError, TypeError: it is no such document.
     """
     document = json.loads(text)
-    return [Row(**{name: _tuples(value) for name, value in row.items()}) for row in document["rows"]], document["about"]
+    return [
+        BenchmarkRow(**{name: _tuples(value) for name, value in row.items()}) for row in document["rows"]
+    ], document["about"]
 
 
-def to_markdown(rows: Sequence[Row]) -> str:
+def to_markdown(rows: Sequence[BenchmarkRow]) -> str:
     """Three tables: the methods over all concepts; by concept, with the number of its training images, each method's success; and how
     many of the pictures that are accepted are right."""
     tables = (
@@ -104,7 +106,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join("\n".join(table) for table in tables) + "\n"
 
 
-def plot_success(rows: Sequence[Row], path: Path, methods: Sequence[str] = (), *, budget: str = "") -> None:
+def plot_success(rows: Sequence[BenchmarkRow], path: Path, methods: Sequence[str] = (), *, budget: str = "") -> None:
     """Success against how often the model saw the concept: the paper's picture. Bars are 95 % intervals.
 
     Args:
@@ -130,7 +132,7 @@ def plot_success(rows: Sequence[Row], path: Path, methods: Sequence[str] = (), *
     _save(figure, axes, path)
 
 
-def plot_hacking(rows: Sequence[Row], path: Path, methods: Sequence[str] = (), *, budget: str = "") -> None:
+def plot_hacking(rows: Sequence[BenchmarkRow], path: Path, methods: Sequence[str] = (), *, budget: str = "") -> None:
     """Every picture's objective against the auditor's confidence.
 
     Were the objective fooled, pictures would lie at the lower left: a low loss that the auditor does not believe.
@@ -145,7 +147,7 @@ def plot_hacking(rows: Sequence[Row], path: Path, methods: Sequence[str] = (), *
     _save(figure, axes, path)
 
 
-def _summary(method: str, budget: str, rows: Sequence[Row]) -> Summary:
+def _summary(method: str, budget: str, rows: Sequence[BenchmarkRow]) -> Summary:
     accepted = sum(sum(row.accepted) for row in rows)
     evaluations, seconds = sum(row.network_evaluations for row in rows), sum(row.seconds for row in rows)
     peaks = [row.peak_mib for row in rows if row.peak_mib is not None]
@@ -167,7 +169,7 @@ def _summary(method: str, budget: str, rows: Sequence[Row]) -> Summary:
     )
 
 
-def _overview(rows: Sequence[Row]) -> list[str]:
+def _overview(rows: Sequence[BenchmarkRow]) -> list[str]:
     columns = (
         "method", "budget", "kinds", "images", "right", "right among accepted", "accepted", "different images", "copies",
         "norm", "whiteness", "evaluations an accepted image", "seconds an accepted image", "seconds a run", "peak MiB",
@@ -195,7 +197,7 @@ def _cells(found: Summary) -> list[str]:
     ]
 
 
-def _by_concept(rows: Sequence[Row], what: str, cell: Callable[[Sequence[Row]], str]) -> list[str]:
+def _by_concept(rows: Sequence[BenchmarkRow], what: str, cell: Callable[[Sequence[BenchmarkRow]], str]) -> list[str]:
     counts = dict(sorted({row.concept: row.training_images for row in rows}.items(), key=lambda item: -item[1]))
     ways = list(dict.fromkeys((row.method, row.budget) for row in rows))
     head = _line([what, "budget", *(f"{concept} ({count:,})" for concept, count in counts.items())])
@@ -206,11 +208,11 @@ def _by_concept(rows: Sequence[Row], what: str, cell: Callable[[Sequence[Row]], 
     return lines
 
 
-def _right(rows: Sequence[Row]) -> str:
+def _right(rows: Sequence[BenchmarkRow]) -> str:
     return _rate(_success(rows))
 
 
-def _right_of_accepted(rows: Sequence[Row]) -> str:
+def _right_of_accepted(rows: Sequence[BenchmarkRow]) -> str:
     kept = _accepted(rows)
     return f"{int(kept.sum())} of {len(kept)}"
 
@@ -227,16 +229,16 @@ def _success(rows: Any) -> Success:
     return success(np.concatenate([np.array(row.right, bool) for row in rows]))
 
 
-def _accepted(rows: Sequence[Row]) -> Bools:
+def _accepted(rows: Sequence[BenchmarkRow]) -> Bools:
     """Whether each accepted picture is right."""
     return np.concatenate([np.array(row.right, bool)[np.array(row.accepted, bool)] for row in rows])
 
 
-def _place(row: Row) -> tuple[str, int]:
+def _place(row: BenchmarkRow) -> tuple[str, int]:
     return row.concept, row.repeat
 
 
-def _chosen(rows: Sequence[Row], methods: Sequence[str], budget: str) -> dict[str, list[Row]]:
+def _chosen(rows: Sequence[BenchmarkRow], methods: Sequence[str], budget: str) -> dict[str, list[BenchmarkRow]]:
     """The rows of each method, of one budget."""
     first: dict[str, str] = {}
     for row in rows:

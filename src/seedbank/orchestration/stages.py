@@ -51,7 +51,7 @@ def validate(concept_name: str) -> str:
     from seedbank.references.records import load_reference_set
     from seedbank.references.validation import examine
 
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it would bury the verdicts
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it would bury the assessments
     context = get_current_context()
     order = Order.of(context)
     bank = order.bank()
@@ -61,8 +61,8 @@ def validate(concept_name: str) -> str:
     if examination.refusal:
         raise UnusableReferences(examination.explain_refusal())
     chosen = load_reference_set(bank, examination.reference_set)
-    for verdict in chosen.verdicts:
-        log.info("%s %s: %s", "in " if verdict.chosen else "out", verdict.name, "; ".join(verdict.reasons))
+    for assessment in chosen.assessments:
+        log.info("%s %s: %s", "in " if assessment.chosen else "out", assessment.name, "; ".join(assessment.reasons))
     asked = list(order.requested_by(concept))
     report = report_url(examination.folder)
     _announce(context, REFERENCE_SETS, concept.name, digest=chosen.digest, requested_by=asked, report=report)

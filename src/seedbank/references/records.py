@@ -48,7 +48,7 @@ class Reference(Record):
     rights: Rights
 
 
-class Verdict(Record):
+class Assessment(Record):
     """Why a photo is in or out of the set, in plain words."""
 
     photo: str = Field(pattern=DIGEST)
@@ -65,7 +65,7 @@ class ReferenceSet(Record):
         concept: name of the concept.
         concept_digest: digest of the concept file's content.
         references: the chosen photos, in order.
-        verdicts: one for each photo of the pool, chosen or not.
+        assessments: one for each photo of the pool, chosen or not.
         measures: measures of the set as a whole.
         validation: digest of the Great Expectations result this choice passed.
     """
@@ -73,7 +73,7 @@ class ReferenceSet(Record):
     concept: str
     concept_digest: str
     references: tuple[Reference, ...]
-    verdicts: tuple[Verdict, ...]
+    assessments: tuple[Assessment, ...]
     measures: dict[str, float]
     validation: str
 
@@ -118,7 +118,7 @@ def load_pool(bank: Bank, concept: str) -> tuple[Reference, ...]:
 
 
 class Examination(Record):
-    """What came of a pool: a reference set, or a refusal; and the verdict on every photo."""
+    """What came of a pool: a reference set, or a refusal; and the assessment on every photo."""
 
     concept: str
     validation: str
@@ -133,7 +133,7 @@ class Examination(Record):
     """What to photograph next."""
     unmeasured: tuple[str, ...] = ()
     """What could not be measured, and why."""
-    verdicts: tuple[Verdict, ...]
+    assessments: tuple[Assessment, ...]
     measures: dict[str, float]
 
     @property
@@ -153,5 +153,9 @@ class Examination(Record):
 
     def explain_refusal(self) -> str:
         """Why the pool was refused, with a line for each photo that is out."""
-        lines = [f"  {verdict.name}: {'; '.join(verdict.reasons)}" for verdict in self.verdicts if not verdict.chosen]
+        lines = [
+            f"  {assessment.name}: {'; '.join(assessment.reasons)}"
+            for assessment in self.assessments
+            if not assessment.chosen
+        ]
         return "\n".join([f"{self.concept}: {self.refusal}", *lines])

@@ -5,7 +5,7 @@
 2. Of the photos that broke no critical rule, up to ``max_photos`` are chosen that stand best for the pool, after those that are pinned.
 3. The choice is judged as a whole by the set suite. If that holds, it is frozen; else it is refused with the reasons.
 
-Either way the checks, the verdict on each photo, the report and the Data Docs are kept::
+Either way the checks, the assessment on each photo, the report and the Data Docs are kept::
 
     validations/<digest>.json              the checks (Checks); a set names its digest
     validations/inputs/<key>.json          what came of a pool (Examination), by the digest of everything that went in; written last
@@ -31,8 +31,8 @@ from seedbank.errors import UnusableReferences
 from seedbank.models.card import ModelCard
 from seedbank.records import canonical_json, sha256
 from seedbank.references.choosing.advice import advise
+from seedbank.references.choosing.assessments import assess, broken_by, explain, explain_rows
 from seedbank.references.choosing.choose import Resolved, resolve
-from seedbank.references.choosing.verdicts import broken_by, explain, explain_rows, tell_verdicts
 from seedbank.references.judging.embedding import Embeds, embed
 from seedbank.references.judging.expectations_runner import Checks, sitting
 from seedbank.references.judging.look import Look
@@ -174,7 +174,7 @@ def _examine(
         warnings=(*_left_out(sample), *explain(whole, set_checks, row, "warning")),
         advice=advise(measured, choice, out, policy.references),
         unmeasured=_unmeasured(measured, row, siblings),
-        verdicts=tell_verdicts(measured, photos, checks, choice),
+        assessments=assess(measured, photos, checks, choice),
         measures=numbers(row),
     )
     if not examination.refusal:
@@ -200,7 +200,7 @@ def _left_out(sample: _Sample) -> list[str]:
     if sample.of == len(sample.pool):
         return []
     return [
-        f"only {len(sample.pool):,} of {sample.of:,} photos were judged (policy.references.max_judged); the others have no verdict"
+        f"only {len(sample.pool):,} of {sample.of:,} photos were judged (policy.references.max_judged); the others have no assessment"
     ]
 
 
@@ -227,7 +227,7 @@ def _freeze(bank: Bank, concept: Concept, chosen: tuple[Reference, ...], examina
         concept=concept.name,
         concept_digest=concept.digest,
         references=chosen,
-        verdicts=examination.verdicts,
+        assessments=examination.assessments,
         measures=examination.measures,
         validation=examination.validation,
     )

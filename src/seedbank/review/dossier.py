@@ -83,6 +83,6 @@ def dossier_sheet(bank: Bank, dossier: Dossier) -> Image:
 
 
 def _why(trial: Trial) -> str:
-    """The verdicts of a trial that failed, each once."""
-    verdicts = dict.fromkeys(candidate.verdict for candidate in trial.candidates)
-    return "; ".join(verdicts) or "it has no candidates at all; optimise again with more starts"
+    """The explanations of a trial that failed, each once."""
+    explanations = dict.fromkeys(candidate.explanation for candidate in trial.candidates)
+    return "; ".join(explanations) or "it has no candidates at all; optimise again with more starts"

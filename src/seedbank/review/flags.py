@@ -45,8 +45,10 @@ def find_flags(
 
 def _search_flags(trial: Trial, candidates: Sequence[Candidate]) -> list[str]:
     flags = []
-    if trial.reachable != "yes":
-        flags.append(f"reachability: {trial.reachable!r}; plain seeds hardly ever draw this concept")
+    if trial.reachability != "plain":
+        flags.append(
+            f"none of {trial.pool.size} plain seeds was acceptable: every image shown comes from optimised noise"
+        )
     if len(candidates) < len(trial.candidates):
         flags.append(
             f"the guard accepted {len(candidates)} of {len(trial.candidates)} candidates; only those are shown"

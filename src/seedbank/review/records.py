@@ -12,7 +12,7 @@ from seedbank.evidence.signing import PublicKey, Statement, open_envelope
 from seedbank.records import DIGEST, Record, canonical_json, sha256
 from seedbank.references.records import Reference
 from seedbank.review.roster import SEATS
-from seedbank.selection.records import Pool
+from seedbank.selection.records import PoolStatistics
 from seedbank.trials.records import Candidate, Trial, load_trial, trial_folder
 
 
@@ -33,7 +33,7 @@ class Dossier(Record):
     references: tuple[Reference, ...]
     plain: tuple[Candidate, ...]
     candidates: tuple[Candidate, ...]
-    pool: Pool
+    pool: PoolStatistics
     flags: tuple[str, ...]
     """What a reviewer should know: few references, a guard that is not sure, rights about to expire."""
 

@@ -35,7 +35,7 @@ class Scores(Record):
     """The largest absolute z-score of the whiteness tests on the seed."""
 
 
-class Pool(Record):
+class PoolStatistics(Record):
     """Statistics of the explored plain seeds."""
 
     size: int
@@ -48,7 +48,7 @@ class Pool(Record):
     """How many seeds were previewed, where only the better ones were drawn whole."""
 
 
-class Receipt(Record):
+class Cost(Record):
     """What the search cost, in evaluations of the denoising network (one image, one conditioning)."""
 
     network_evaluations: int

@@ -237,7 +237,7 @@ def _log_start(bank: Bank, mlflow: _Client, experiment: str, parent: str, trial:
             "stopped_by": trace["stopped_by"],
         },
         metrics={f"final/{name}": value for name, value in candidate.scores.model_dump().items()},
-        tags={"mlflow.loggedImages": "true", "mlflow.note.content": candidate.verdict},
+        tags={"mlflow.loggedImages": "true", "mlflow.note.content": candidate.explanation},
     )
     mlflow.log_curves(run, trace["steps"])
     mlflow.log_files(
@@ -326,7 +326,7 @@ def _metrics(bank: Bank, trial: Trial) -> dict[str, float]:
         "accepted": len(accepted),
         **best,
         **{f"pool/{name}": float(value) for name, value in trial.pool.model_dump().items()},
-        **{name: float(value) for name, value in trial.receipt.model_dump().items()},
+        **{name: float(value) for name, value in trial.cost.model_dump().items()},
         **_seconds(bank, trial),
     }
 
@@ -345,7 +345,7 @@ def _tags(trial: Trial) -> dict[str, str]:
         "seedbank.reference_set": trial.reference_set,
         "seedbank.model": trial.model.content,
         "seedbank.requested_by": ", ".join(trial.requested_by),
-        "seedbank.reachable": trial.reachable,
+        "seedbank.reachability": trial.reachability,
         "mlflow.note.content": f"“{trial.prompt}”: search for seeds, guided by reference set {trial.reference_set[:12]}",
     }
 

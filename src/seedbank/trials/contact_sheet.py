@@ -32,7 +32,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """A labelled row of pictures; ``note`` is printed beside the label."""
 
     title: str
@@ -44,16 +44,20 @@ class Row:
         """Caption lines that the row makes room for."""
         return max((len(tile.caption) for tile in self.tiles), default=0)
 
-    def split(self) -> list[Row]:
+    def split(self) -> list[SheetRow]:
         """This row in pieces that fit on the sheet."""
         starts = range(0, len(self.tiles), COLUMNS)
         return [
-            Row(self.title if not start else "", self.tiles[start : start + COLUMNS], self.note if not start else "")
+            SheetRow(
+                self.title if not start else "", self.tiles[start : start + COLUMNS], self.note if not start else ""
+            )
             for start in starts
         ]
 
 
-def contact_sheet(title: str, rows: Sequence[Row], *, subtitle: str = "", notes: Sequence[str] = ()) -> Image.Image:
+def contact_sheet(
+    title: str, rows: Sequence[SheetRow], *, subtitle: str = "", notes: Sequence[str] = ()
+) -> Image.Image:
     """Draw ``rows`` under a title; rows without pictures are left out and long ones wrapped.
 
     Args:
@@ -87,7 +91,7 @@ def to_png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int) -> None:
+def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: SheetRow, top: int) -> None:
     if row.title:
         draw.line((_MARGIN, top, sheet.width - _MARGIN, top), _RULE)
         draw.text((_MARGIN, top + 12), row.title, _INK, _font(_HEAD))
@@ -105,7 +109,7 @@ def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: Row, top: int)
             draw.text((left, top + TILE + 7 + number * _LINE), text, ink, _font(_TEXT))
 
 
-def _height(row: Row) -> int:
+def _height(row: SheetRow) -> int:
     return (_HEAD + 26 if row.title else 0) + TILE + 7 + row.lines * _LINE + 2 * _GAP
 
 

@@ -97,7 +97,7 @@ def find_candidate(bank: Bank, digest: str) -> tuple[Trial, Candidate]:
     trial, candidate = next(iter(found.values()))
     if not candidate.accepted:
         raise RefusedError(
-            f"the guard did not accept the candidate of seed {candidate.seed[:12]} ({candidate.verdict}); expand an accepted one"
+            f"the guard did not accept the candidate of seed {candidate.seed[:12]} ({candidate.explanation}); expand an accepted one"
         )
     return trial, candidate
 

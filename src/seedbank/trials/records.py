@@ -13,7 +13,7 @@ from seedbank.bank import Bank
 from seedbank.errors import UsageError, VerificationError
 from seedbank.models.card import ModelCard
 from seedbank.records import DIGEST, Record
-from seedbank.selection.records import Pool, Receipt, SamplerConfig, Scores
+from seedbank.selection.records import Cost, PoolStatistics, SamplerConfig, Scores
 
 
 class Candidate(Record):
@@ -32,7 +32,7 @@ class Candidate(Record):
     scores: Scores
     accepted: bool
     """Whether the guard accepts the image."""
-    verdict: str
+    explanation: str
     """Why, in plain words, and which rule ended the search."""
 
 
@@ -53,11 +53,11 @@ class Trial(Record):
     code_version: str
     requested_by: tuple[str, ...]
     """Ids of everyone who asked for it: the concept's owner and whoever triggered it. None of them may review it."""
-    pool: Pool
+    pool: PoolStatistics
     plain: tuple[Candidate, ...]
     candidates: tuple[Candidate, ...]
-    receipt: Receipt
-    reachable: Literal["yes", "more search", "no"]
+    cost: Cost
+    reachability: Literal["plain", "optimised", "unreachable"]
 
     @property
     def folder(self) -> str:

@@ -78,7 +78,7 @@ def run_trial(
     _raise_if_known_unreachable(bank, concept.name, inputs.key)
     requesters = _start(bank, inputs, requested_by)
     selection = _select(bank, inputs, tell)
-    if selection.reachable == "no":
+    if selection.reachability == "unreachable":
         raise _unreachable(bank, inputs, selection)
     return _finish(bank, inputs, selection, requesters)
 
@@ -261,8 +261,8 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection, requested_by: tupl
         pool=selection.pool,
         plain=plain,
         candidates=candidates,
-        receipt=selection.receipt,
-        reachable=selection.reachable,
+        cost=selection.cost,
+        reachability=selection.reachability,
     )
     bank.store.put_new(f"{inputs.folder}/trial.json", trial.to_bytes())
     trial = load_trial(bank, trial.concept, trial.key)  # another process may have been first
@@ -293,7 +293,7 @@ def _keep(bank: Bank, folder: str, picture: Picture, start: Seed) -> Candidate:
         pixels=pixel_digest(picture.pixels),
         scores=picture.scores,
         accepted=picture.accepted,
-        verdict=picture.verdict,
+        explanation=picture.explanation,
     )
 
 

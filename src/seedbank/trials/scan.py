@@ -68,7 +68,7 @@ def _diagnosed(concept: Concept, photos: Sequence[Image.Image], pictures: Sequen
         embeddings, looks = encoder(images), guard.embed(images)
     judged = guard.against(looks).judge(looks)
     found = diagnose_pool(judged, embeddings, guard, targets, semantic_limit=targets.semantic_limit)
-    if found.verdict != "no":
+    if found.recommendation != "unreachable":
         return found
     sampler = make_sampler(model.pipeline, concept.prompt, model.sampler)
     return found.told(name_brings(sampler, embeddings, looks, targets, guard, encoder))

@@ -9,7 +9,7 @@ from PIL import Image
 from seedbank.bank import Bank
 from seedbank.references.photos import working_image
 from seedbank.references.records import Reference
-from seedbank.trials.contact_sheet import COLUMNS, Row, Tile, contact_sheet
+from seedbank.trials.contact_sheet import COLUMNS, SheetRow, Tile, contact_sheet
 from seedbank.trials.images import decode, open_picture
 from seedbank.trials.records import Candidate, Trial
 
@@ -30,24 +30,26 @@ def draw_sheet(
     return contact_sheet(trial.concept, rows, subtitle=subtitle, notes=notes)
 
 
-def _reference_row(bank: Bank, references: Sequence[Reference]) -> Row:
+def _reference_row(bank: Bank, references: Sequence[Reference]) -> SheetRow:
     tiles = [Tile(working_image(bank, item), (item.name, item.rights.licence)) for item in references]
-    return Row("Reference photos", tiles, "what the concept looks like")
+    return SheetRow("Reference photos", tiles, "what the concept looks like")
 
 
-def _plain_row(bank: Bank, trial: Trial) -> Row:
+def _plain_row(bank: Bank, trial: Trial) -> SheetRow:
     tiles = [Tile(open_picture(bank, trial.folder, item), _scores(item)) for item in trial.plain]
-    return Row("Plain seeds", tiles, "what the model draws without help")
+    return SheetRow("Plain seeds", tiles, "what the model draws without help")
 
 
-def _turning_rows(bank: Bank, trial: Trial, candidates: Sequence[Candidate], first: int) -> list[Row]:
+def _turning_rows(bank: Bank, trial: Trial, candidates: Sequence[Candidate], first: int) -> list[SheetRow]:
     """Starts above, what became of them below, in the same columns."""
     starts = [start_image(bank, trial, item) for item in candidates]
     after = [
         Tile(open_picture(bank, trial.folder, item), (f"seed {item.seed[:12]}", *_scores(item)), good=item.accepted)
         for item in candidates
     ]
-    made = Row("Optimised", after, "after: the candidates") if not first else Row("Optimised, continued", after)
+    made = (
+        SheetRow("Optimised", after, "after: the candidates") if not first else SheetRow("Optimised, continued", after)
+    )
     if any(start is None for start in starts):
         return [made]
     before = [
@@ -55,7 +57,7 @@ def _turning_rows(bank: Bank, trial: Trial, candidates: Sequence[Candidate], fir
         for start, item in zip(starts, candidates, strict=True)
         if start is not None
     ]
-    return [Row("Their starts", before, "before: the same seeds as drawn"), made]
+    return [SheetRow("Their starts", before, "before: the same seeds as drawn"), made]
 
 
 def start_image(bank: Bank, trial: Trial, candidate: Candidate) -> Image.Image | None:

@@ -8,7 +8,7 @@ import pytest
 
 from seedbank.demo.story import has_ended, left_out, news, next_dag, sentence
 from seedbank.evidence.ledger import GENESIS, Entry
-from seedbank.references.records import ReferenceSet, Verdict
+from seedbank.references.records import Assessment, ReferenceSet
 
 
 def entry(event: str, number: int = 1, **data: Any) -> Entry:
@@ -102,12 +102,17 @@ def test_a_sentence_says_who_what_and_why(event: str, data: dict[str, Any], expe
 
 
 def test_photos_that_are_left_out_are_told_with_their_reasons() -> None:
-    verdicts = (
-        Verdict(photo="a" * 64, name="good.jpg", chosen=True, reasons=(), measures={}),
-        Verdict(photo="b" * 64, name="soft.jpg", chosen=False, reasons=("too blurred", "too dark"), measures={}),
+    assessments = (
+        Assessment(photo="a" * 64, name="good.jpg", chosen=True, reasons=(), measures={}),
+        Assessment(photo="b" * 64, name="soft.jpg", chosen=False, reasons=("too blurred", "too dark"), measures={}),
     )
     frozen = ReferenceSet(
-        concept="wingnut", concept_digest="c" * 64, references=(), verdicts=verdicts, measures={}, validation="d" * 64
+        concept="wingnut",
+        concept_digest="c" * 64,
+        references=(),
+        assessments=assessments,
+        measures={},
+        validation="d" * 64,
     )
     assert left_out(frozen) == ["wingnut: left out soft.jpg: too blurred; too dark"]
 

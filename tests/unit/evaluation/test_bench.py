@@ -11,7 +11,7 @@ import torch
 
 from seedbank.errors import UsageError
 from seedbank.evaluation.bench import EVALUATIONS, SECONDS, bench_selection, in_order, methods, read_rows, write_results
-from seedbank.evaluation.harness import Budget, Problem, Row
+from seedbank.evaluation.harness import BenchmarkRow, Budget, Problem
 from seedbank.evaluation.recipes import RecipeMethod
 from seedbank.selection import BALANCED, select
 from seedbank.selection.sampling.noise import plain_seed
@@ -38,7 +38,7 @@ def test_a_recipe_in_the_harness_finds_what_select_finds(problem: Problem, photo
         recipe=SMALL, starts=2, plain=0, seed=starts[0].digest, sampler=problem.config,
     )  # fmt: skip
     assert [image.tobytes() for image in outcome.images] == [find.picture.pixels.tobytes() for find in found.finds]
-    assert outcome.network_evaluations == found.receipt.network_evaluations
+    assert outcome.network_evaluations == found.cost.network_evaluations
     assert outcome.trace[-1][0] <= outcome.network_evaluations
     assert len(photos) == len(problem.references)
 
@@ -90,7 +90,7 @@ def test_what_was_measured_before_is_not_measured_again(problem: Problem, audito
     names = ["plain", "best_of_n", "balanced"]
     write_results(bench_selection([problem], auditor, names[:1], starts=2, repeats=1), tmp_path, torch.device("cpu"))
     known = list(read_rows(tmp_path / "selection.json").rows)
-    measured: list[Row] = []
+    measured: list[BenchmarkRow] = []
     rows = bench_selection([problem], auditor, names, starts=2, repeats=2, known=known, observe=measured.append)
     assert [row for row in rows if row.repeat == 0 and row.method != "best_of_n"] == known
     assert {(row.method, row.repeat) for row in measured} == {
@@ -131,7 +131,7 @@ def test_seconds_of_another_machine_are_no_budget_here(problem: Problem, auditor
     here = bench_selection([problem], auditor, ["balanced"], starts=2, repeats=1)
     assert here[0].machine
     there = [replace(row, machine="an old one", seconds=1e6) for row in here]
-    measured: list[Row] = []
+    measured: list[BenchmarkRow] = []
     rows = bench_selection(
         [problem], auditor, ["best_of_n"], starts=2, repeats=1, budgets=[SECONDS], known=there, observe=measured.append
     )

@@ -11,7 +11,7 @@ import torch
 
 from seedbank.errors import UsageError
 from seedbank.evaluation.finetuning import Training, lora, textual_inversion
-from seedbank.evaluation.harness import Budget, Meter, Method, Problem, Row, measure, run_benchmark
+from seedbank.evaluation.harness import BenchmarkRow, Budget, Meter, Method, Problem, measure, run_benchmark
 from seedbank.evaluation.methods import BAYES, CMA, DOODL, RENO, SEEDSELECT_STOP, ZERO_ORDER, BestOfN, FineTuning, Plain
 from seedbank.selection.sampling.noise import plain_seed
 from seedbank.selection.search.recipes import AdamW
@@ -133,7 +133,7 @@ def test_the_meter_keeps_the_final_drawing_back() -> None:
 
 
 def test_a_benchmark_gives_every_method_the_same_starts(problem: Problem, auditor: Any) -> None:
-    seen: list[Row] = []
+    seen: list[BenchmarkRow] = []
     rows = run_benchmark(
         [Plain(), replace(RENO, iterations=1)],
         [problem],

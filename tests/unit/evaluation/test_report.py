@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seedbank.evaluation.harness import Row
+from seedbank.evaluation.harness import BenchmarkRow
 from seedbank.evaluation.report import paired, plot_hacking, plot_success, summarise, to_json, to_markdown
 
-ROW = Row(
+ROW = BenchmarkRow(
     method="plain",
     budget="evaluations",
     concept="hook",

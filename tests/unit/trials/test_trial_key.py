@@ -25,7 +25,9 @@ SAMPLER = SamplerConfig(
     scheduler="DDIMScheduler", num_inference_steps=9, guidance_scale=2.5, height=64, width=64, dtype="float32"
 )
 CONCEPT = Concept(name="cog", prompt="a cog", owner="mia")
-SET = ReferenceSet(concept="cog", concept_digest="0" * 64, references=(), verdicts=(), measures={}, validation="0" * 64)
+SET = ReferenceSet(
+    concept="cog", concept_digest="0" * 64, references=(), assessments=(), measures={}, validation="0" * 64
+)
 
 
 def card(digit: str) -> ModelCard:

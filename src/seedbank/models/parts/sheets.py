@@ -16,7 +16,7 @@ INK, PAPER, WRONG = (40, 40, 40), (255, 255, 255), (214, 48, 49)
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One line of a sheet: what it shows, its pictures, and which of them get a red frame."""
 
     label: str
@@ -24,7 +24,7 @@ class Row:
     wrong: Sequence[bool] = ()
 
 
-def sheet(rows: Sequence[Row], zoom: int = 1) -> Image.Image:
+def sheet(rows: Sequence[SheetRow], zoom: int = 1) -> Image.Image:
     """The rows under one another, labels on the left, pictures enlarged `zoom` times."""
     tile = rows[0].images.shape[1] * zoom
     columns = max(len(row.images) for row in rows)
@@ -63,5 +63,5 @@ def plain_sheet(samples: Mapping[str, Images], names: Mapping[str, Sequence[str]
     for wanted, images in samples.items():
         share = np.mean([name == wanted for name in names[wanted]])
         label = f"{wanted}\n{counts[wanted]} shown\n{share:.0%} right" if wanted in counts else f"{wanted}\nnever shown"
-        rows.append(Row(label, images[:columns], [name != wanted for name in names[wanted][:columns]]))
+        rows.append(SheetRow(label, images[:columns], [name != wanted for name in names[wanted][:columns]]))
     return sheet(rows)

@@ -33,7 +33,7 @@ DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True)
-class Row:
+class RightsRow:
     """One photo's rights as they stand in the table: its path below the table's folder, composed (NFC), and its filled cells."""
 
     line: int
@@ -41,7 +41,7 @@ class Row:
     values: dict[str, Any]
 
 
-def read_table(data: bytes) -> Iterator[Row]:
+def read_table(data: bytes) -> Iterator[RightsRow]:
     """The rows of a table, in order; empty ones are passed over. Nothing is known about the table's end before it is read.
 
     Raises:
@@ -85,7 +85,7 @@ def _columns(cells: list[str]) -> list[str]:
     return columns
 
 
-def _row(line: int, columns: list[str], cells: list[str]) -> Row:
+def _row(line: int, columns: list[str], cells: list[str]) -> RightsRow:
     if any(cell.strip() for cell in cells[len(columns) :]):
         raise _unusable(
             f"line {line} has {len(cells)} cells for {len(columns)} columns; put a cell that holds a separator in quotes"
@@ -97,7 +97,7 @@ def _row(line: int, columns: list[str], cells: list[str]) -> Row:
     values: dict[str, Any] = dict(filled)
     if "purpose" in filled:
         values["purpose"] = [purpose.strip() for purpose in filled["purpose"].split("|") if purpose.strip()]
-    return Row(line, file, values)
+    return RightsRow(line, file, values)
 
 
 def _unusable(fault: str) -> NoRights:

@@ -135,7 +135,7 @@ def _check(suite: Suite, item: Mapping[str, Any], index: str) -> Check:
         "observed_value" not in found and "element_count" not in found
     ):
         raise SeedbankError(
-            f"expected a verdict on {config['type']} of {config['kwargs'].get('column', 'the table')}, Great Expectations failed: "
+            f"expected a assessment on {config['type']} of {config['kwargs'].get('column', 'the table')}, Great Expectations failed: "
             f"{item['exception_info'].get('exception_message') or item['exception_info']}"
         )
     rule = suite.rules[config["meta"]["rule"]]

@@ -21,7 +21,7 @@ from seedbank.concepts import Concept
 from seedbank.references.judging.expectations_runner import Check
 from seedbank.references.judging.pool import Choice, MeasuredPool, Siblings
 from seedbank.references.judging.suites import PHOTOS, PRESENT, ROWS, Rule, Suite
-from seedbank.references.records import Examination, Verdict
+from seedbank.references.records import Assessment, Examination
 from seedbank.references.report import catalogue, plots
 
 SHOWN = 200
@@ -67,7 +67,7 @@ class Findings:
 class Card:
     """One photo of the contact sheet."""
 
-    verdict: Verdict
+    assessment: Assessment
     kind: Kind
     number: int
     picture: str
@@ -132,15 +132,15 @@ def _cards(findings: Findings) -> tuple[list[Card], list[plots.Spot]]:
     """The photos to show, chosen ones first in their order, and the spots of the siblings."""
     kinds, rank = _kinds(findings), {place: number for number, (place, _) in enumerate(findings.choice, start=1)}
     order = {"chosen": 0, "spare": 1, "out": 2}
-    verdicts = findings.examination.verdicts
+    assessments = findings.examination.assessments
     places = sorted(
-        range(len(verdicts)), key=lambda place: (order[kinds[place]], rank.get(place, 0), verdicts[place].name)
+        range(len(assessments)), key=lambda place: (order[kinds[place]], rank.get(place, 0), assessments[place].name)
     )[:SHOWN]
     spots, sibling_spots = _spots(findings, places)
     pictured = len(places) <= PICTURED
     cards = [
         Card(
-            verdict=verdicts[place],
+            assessment=assessments[place],
             kind=kinds[place],
             number=rank.get(place, 0),
             picture=_data_uri(findings.pool.looks[place].preview, "jpeg"),
@@ -167,8 +167,8 @@ def _spots(findings: Findings, places: Sequence[int]) -> tuple[list[plots.Spot],
 def _kinds(findings: Findings) -> list[Kind]:
     out = {photo for check in findings.checks if check.severity == "critical" for photo in check.broken_by}
     return [
-        "chosen" if verdict.chosen else "out" if verdict.photo in out else "spare"
-        for verdict in findings.examination.verdicts
+        "chosen" if assessment.chosen else "out" if assessment.photo in out else "spare"
+        for assessment in findings.examination.assessments
     ]
 
 

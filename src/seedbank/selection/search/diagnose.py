@@ -20,8 +20,8 @@ from typing import Literal
 
 from torch import Tensor
 
-Verdict = Literal["more search", "optimise", "no"]
-Reach = Literal["yes", "more search", "no"]
+Recommendation = Literal["sample", "optimise", "unreachable"]
+Reachability = Literal["plain", "optimised", "unreachable"]
 
 OFTEN = 1 / 32
 """Acceptable plain seeds of which at least this share are wanted for searching on: below it, optimising a start costs less."""
@@ -49,7 +49,7 @@ class Diagnosis:
     """The answer and its evidence.
 
     Attributes:
-        verdict: see the module's text.
+        recommendation: see the module's text.
         seeds: plain seeds looked at.
         accepted: how many of them are acceptable, to the guard and to the objective's encoder.
         low: of a 95 % interval of that share (Wilson).
@@ -62,7 +62,7 @@ class Diagnosis:
             :func:`nearer`; None where there was no need to ask.
     """
 
-    verdict: Verdict
+    recommendation: Recommendation
     seeds: int
     accepted: int
     low: float
@@ -74,11 +74,11 @@ class Diagnosis:
     name_brings: float | None = None
 
     @property
-    def reach(self) -> Reach:
-        """The same as a trial records it: ``yes`` where some plain seed is acceptable."""
+    def reachability(self) -> Reachability:
+        """What the pool says of the concept, as a trial records it: ``plain`` where some plain seed is acceptable."""
         if self.accepted:
-            return "yes"
-        return "no" if self.verdict == "no" else "more search"
+            return "plain"
+        return "unreachable" if self.recommendation == "unreachable" else "optimised"
 
     @property
     def left(self) -> float:
@@ -94,15 +94,15 @@ class Diagnosis:
     def told(self, name_brings: float) -> Diagnosis:
         """The same, knowing what the name brings: a *no* may become *optimise*."""
         found = replace(self, name_brings=name_brings)
-        hopeful = self.verdict == "no" and found.left <= found.limit
-        return replace(found, verdict="optimise") if hopeful else found
+        hopeful = self.recommendation == "unreachable" and found.left <= found.limit
+        return replace(found, recommendation="optimise") if hopeful else found
 
     @property
     def each(self) -> float:
         """Plain samples that one acceptable image costs by the way advised; infinite where there is none."""
-        if self.verdict == "no":
+        if self.recommendation == "unreachable":
             return inf
-        return self.seeds / self.accepted if self.verdict == "more search" else OPTIMISED_COST
+        return self.seeds / self.accepted if self.recommendation == "sample" else OPTIMISED_COST
 
     @property
     def break_even(self) -> float:
@@ -117,13 +117,13 @@ class Diagnosis:
             f"the nearest leave {self.left:.0%} of the way from an ordinary one to the references "
             f"(encoder {self.objective_left:.0%}, guard {self.guard_left:.0%})"
         )
-        if self.verdict == "more search":
+        if self.recommendation == "sample":
             return f"{share}: drawing more of them is enough, about {self.each:.0f} for each image"
         if self.name_brings is not None:
             away += (
                 f"; asked for by name a picture is nearer than one asked for nothing in {self.name_brings:.0%} of cases"
             )
-        if self.verdict == "optimise":
+        if self.recommendation == "optimise":
             return f"{share}, and {away}: optimise"
         return (
             f"none of {self.seeds} plain seeds is acceptable, and {away}; at most {self.limit:.0%} may be left: "
@@ -150,8 +150,8 @@ def diagnose(
     low, high = _wilson(accepted, count)
     found = Diagnosis("optimise", count, accepted, low, high, float(guard.max()), needed, *left)
     if accepted and accepted >= OFTEN * count:
-        return replace(found, verdict="more search")
-    return replace(found, verdict="no") if not accepted and found.left > found.limit else found
+        return replace(found, recommendation="sample")
+    return replace(found, recommendation="unreachable") if not accepted and found.left > found.limit else found
 
 
 def nearer(named: Tensor, nameless: Tensor) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seedbank.errors import VerificationError
 from seedbank.selection.judging.guard import Guard
-from seedbank.selection.records import Pool
+from seedbank.selection.records import PoolStatistics
 from seedbank.selection.sampling.noise import Candidates
 from seedbank.selection.sampling.sampler import Sampler
 from seedbank.selection.search.objective import Objective
@@ -74,10 +74,10 @@ class Explored:
         pairs = {name: torch.cat([getattr(self, name), getattr(more, name)]) for name in _COLUMNS}
         return Explored(**pairs, previews=self.previews)
 
-    def statistics(self) -> Pool:
+    def statistics(self) -> PoolStatistics:
         """Mean, deviation and best of the pool."""
         few = len(self) < 2
-        return Pool(
+        return PoolStatistics(
             size=len(self),
             objective_mean=float(self.objective.mean()),
             objective_std=0.0 if few else float(self.objective.std()),

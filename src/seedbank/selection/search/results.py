@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from seedbank.selection.records import Pool, Receipt, SamplerConfig, Scores
+from seedbank.selection.records import Cost, PoolStatistics, SamplerConfig, Scores
 from seedbank.selection.search.checkpoint import Progress
-from seedbank.selection.search.diagnose import Diagnosis, Reach
+from seedbank.selection.search.diagnose import Diagnosis, Reachability
 from seedbank.selection.search.explore import Explored
 from seedbank.selection.search.recipes import Recipe
 from seedbank.selection.search.rules import Reading
@@ -28,7 +28,7 @@ class Picture:
     pixels: Pixels
     scores: Scores
     accepted: bool
-    verdict: str
+    explanation: str
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,17 @@ class Selection:
 
     recipe: Recipe
     sampler: SamplerConfig
-    pool: Pool
+    pool: PoolStatistics
     explored: Explored
     threshold: float
     """Nearness under the guard that an acceptable image has at least."""
-    reachable: Reach
+    reachability: Reachability
     diagnosis: Diagnosis
     plain: tuple[Picture, ...]
     """The first seeds of the pool, as anybody would have drawn them."""
     finds: tuple[Find, ...]
     """One for each start; none where the concept is out of reach."""
-    receipt: Receipt
+    cost: Cost
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
     """What this call took, by stage: the only thing that differs between two calls with the same arguments."""
 

@@ -32,7 +32,7 @@ from seedbank.selection.judging.targets import (
     stack_images,
     through_codec,
 )
-from seedbank.selection.records import Receipt, SamplerConfig, Scores
+from seedbank.selection.records import Cost, SamplerConfig, Scores
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.calibrate import calibrated, calibration_key
 from seedbank.selection.sampling.gradients import Mode
@@ -106,7 +106,7 @@ def select(
         observe=clock,
     )
     found = search.explore(resume)
-    walked = None if found.diagnosis.verdict == "no" else search.optimise(found, starts, resume)
+    walked = None if found.diagnosis.recommendation == "unreachable" else search.optimise(found, starts, resume)
     return replace(search.result(found, walked, plain=plain), seconds=clock.seconds)
 
 
@@ -228,7 +228,7 @@ class Search:
         )  # fmt: skip
         guard = self.guard.against(pool.looks.to(self.guard.prototypes.device))
         found = Found(pool, guard, self._informed(pool), self.targets, self._explored(pool), self.semantic_limit)
-        return self._ask_about_name(found) if found.diagnosis.verdict == "no" else found
+        return self._ask_about_name(found) if found.diagnosis.recommendation == "unreachable" else found
 
     def _ask_about_name(self, found: Found) -> Found:
         pool = found.pool
@@ -311,11 +311,11 @@ class Search:
             pool=found.judged.statistics(),
             explored=found.judged,
             threshold=found.guard.threshold,
-            reachable=found.diagnosis.reach,
+            reachability=found.diagnosis.reachability,
             diagnosis=found.diagnosis,
             plain=tuple(pictures),
             finds=tuple(finds),
-            receipt=Receipt(network_evaluations=spent, iterations=walked.ways.iteration - 1 if walked else 0),
+            cost=Cost(network_evaluations=spent, iterations=walked.ways.iteration - 1 if walked else 0),
         )
 
     def plain_picture(self, found: Found, index: int) -> Picture:

@@ -9,8 +9,8 @@ from PIL import Image, ImageFilter
 
 from seedbank.concepts import Policy
 from seedbank.records import sha256
+from seedbank.references.choosing.assessments import assess, broken_by
 from seedbank.references.choosing.choose import Resolved
-from seedbank.references.choosing.verdicts import broken_by, tell_verdicts
 from seedbank.references.judging.expectations_runner import Check
 from seedbank.references.judging.look import Look
 from seedbank.references.judging.pool import NO_SIBLINGS, MeasuredPool, Siblings, measure_pool, numbers
@@ -159,8 +159,8 @@ def test_every_photo_is_told_why_it_is_in_or_out() -> None:
     out = broken_by(checks, "critical")
     choice = pool.choose(out, 3)
     said = {
-        verdict.name: (verdict.chosen, " ".join(verdict.reasons))
-        for verdict in tell_verdicts(pool, SUITE, checks, choice)
+        assessment.name: (assessment.chosen, " ".join(assessment.reasons))
+        for assessment in assess(pool, SUITE, checks, choice)
     }
     assert said["2.jpg"][0] is False
     assert said["2.jpg"][1].startswith("blurred: sharpness")
@@ -187,10 +187,10 @@ def test_a_pinned_photo_is_first_also_when_it_breaks_a_rule() -> None:
     choice = pool.choose(out, 2)
     place = place_of(pool, "4.jpg")
     assert choice[0][0] == place
-    verdict = tell_verdicts(pool, SUITE, checks, choice)[place]
-    assert verdict.chosen
-    assert "because the steward pinned it" in verdict.reasons[0]
-    assert verdict.reasons[1].startswith("note: pinned against this: blurred")
+    assessment = assess(pool, SUITE, checks, choice)[place]
+    assert assessment.chosen
+    assert "because the steward pinned it" in assessment.reasons[0]
+    assert assessment.reasons[1].startswith("note: pinned against this: blurred")
     whole = pool.measure_set(choice, out)
     assert (whole["pinned_soft"], whole["pinned_against"]) == (1, "4.jpg")
     assert whole["deviation"] > -3.5  # the pinned one is not held against the set

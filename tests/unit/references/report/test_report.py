@@ -6,7 +6,7 @@ import pytest
 from PIL import ImageFilter
 
 from seedbank.concepts import Concept, Policy
-from seedbank.references.choosing.verdicts import broken_by, tell_verdicts
+from seedbank.references.choosing.assessments import assess, broken_by
 from seedbank.references.judging.expectations_runner import Check
 from seedbank.references.judging.pool import MeasuredPool, Siblings, numbers
 from seedbank.references.judging.suites import BETWEEN, photo_suite, set_suite
@@ -56,7 +56,7 @@ def findings(count: int = 6, refusal: str = "") -> Findings:
         warnings=("mind <this>",),
         advice=("no photo on a dark background",),
         unmeasured=("agreement was not measured",),
-        verdicts=tell_verdicts(pool, SUITES["photos"], judged, choice),
+        assessments=assess(pool, SUITES["photos"], judged, choice),
         measures=numbers(pool.measure_set(choice, out)),
     )
     concept = Concept(name="wingnut", prompt="a photo of a wingnut", owner="mia", siblings=SIBLINGS.prompts)
@@ -102,9 +102,9 @@ def test_the_page_is_well_formed(page: str) -> None:
 
 def test_every_photo_is_shown_with_its_verdict_in_plain_words(page: str) -> None:
     found = findings()
-    for verdict in found.examination.verdicts:
-        assert page.count(f"<b>{verdict.name}</b>") == 1
-        assert page.count(f"<title>{verdict.name}</title>") == 1
+    for assessment in found.examination.assessments:
+        assert page.count(f"<b>{assessment.name}</b>") == 1
+        assert page.count(f"<title>{assessment.name}</title>") == 1
     assert page.count('<figure class="chosen">') == 3
     assert page.count('<figure class="out">') == 1
     assert "blurred: sharpness" in page

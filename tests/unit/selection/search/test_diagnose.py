@@ -23,7 +23,7 @@ def ask(guard: Tensor, objective: Tensor) -> Diagnosis:
 
 def test_where_plain_seeds_are_often_right_more_of_them_are_enough() -> None:
     found = ask(torch.cat([pool(0.3, 0.05, 54), pool(0.9, 0.01, 10)]), pool(0.5, 0.2))
-    assert (found.verdict, found.reach, found.accepted) == ("more search", "yes", 10)
+    assert (found.recommendation, found.reachability, found.accepted) == ("sample", "plain", 10)
     assert found.each == pytest.approx(6.4)
     assert found.low < 10 / 64 < found.high
     assert "10 of 64 plain seeds are acceptable" in found.words
@@ -32,7 +32,7 @@ def test_where_plain_seeds_are_often_right_more_of_them_are_enough() -> None:
 
 def test_where_one_in_many_is_right_optimising_is_cheaper() -> None:
     found = ask(torch.cat([pool(0.3, 0.05, 63), torch.tensor([0.9])]), pool(0.5, 0.1))
-    assert (found.verdict, found.reach) == ("optimise", "yes")
+    assert (found.recommendation, found.reachability) == ("optimise", "plain")
 
 
 def test_what_only_the_guard_accepts_is_not_acceptable() -> None:
@@ -40,7 +40,7 @@ def test_what_only_the_guard_accepts_is_not_acceptable() -> None:
     judged, embedded = torch.cat([pool(0.3, 0.05, 54), pool(0.9, 0.01, 10)]), pool(0.5, 0.1)
     assert diagnose(judged, 0.8, HOME, embedded, HOME).accepted == 10
     found = diagnose(judged, 0.8, HOME, embedded, HOME, objective_needed=0.85)
-    assert (found.verdict, found.accepted) == ("optimise", 0)
+    assert (found.recommendation, found.accepted) == ("optimise", 0)
 
 
 def reaching(best: float, count: int = 128) -> Tensor:
@@ -51,14 +51,14 @@ def reaching(best: float, count: int = 128) -> Tensor:
 
 def test_a_pool_whose_best_go_half_the_way_is_worth_gradient_steps() -> None:
     found = ask(reaching(0.5), reaching(0.5))
-    assert (found.verdict, found.reach, found.accepted) == ("optimise", "more search", 0)
+    assert (found.recommendation, found.reachability, found.accepted) == ("optimise", "optimised", 0)
     assert found.left == pytest.approx(0.4 / 0.7875)
     assert "the nearest leave 51% of the way" in found.words
 
 
 def test_a_pool_whose_best_stay_behind_is_hopeless() -> None:
     found = ask(reaching(0.2), reaching(0.2))
-    assert (found.verdict, found.reach, found.break_even) == ("no", "no", 0)
+    assert (found.recommendation, found.reachability, found.break_even) == ("unreachable", "unreachable", 0)
     assert found.left > found.limit == FAR
     assert "at most 65% may be left: no seed of this model will do" in found.words
 
@@ -68,27 +68,27 @@ def test_what_is_near_under_one_judge_only_leaves_all_of_the_way_under_the_other
     found = ask(reaching(0.7).flip(0), reaching(0.4))
     assert found.guard_left > 1
     assert found.objective_left < FAR < found.left
-    assert found.verdict == "no"
-    assert ask(reaching(0.7), reaching(0.4)).verdict == "optimise"
+    assert found.recommendation == "unreachable"
+    assert ask(reaching(0.7), reaching(0.4)).recommendation == "optimise"
 
 
-@pytest.mark.parametrize(("count", "verdict"), [(128, "no"), (256, "no"), (64, "optimise")])
-def test_fewer_seeds_reach_less_far_and_say_no_less_soon(count: int, verdict: str) -> None:
+@pytest.mark.parametrize(("count", "recommendation"), [(128, "unreachable"), (256, "unreachable"), (64, "optimise")])
+def test_fewer_seeds_reach_less_far_and_say_no_less_soon(count: int, recommendation: str) -> None:
     found = diagnose(reaching(0.33, count), 0.8, HOME, reaching(0.33, count), HOME)
     assert 0.65 < found.left < 0.82
-    assert found.verdict == verdict
+    assert found.recommendation == recommendation
 
 
-@pytest.mark.parametrize(("brings", "verdict"), [(0.5, "no"), (0.7, "optimise"), (0.2, "no")])
-def test_what_the_name_brings_counts_as_gone(brings: float, verdict: str) -> None:
+@pytest.mark.parametrize(("brings", "recommendation"), [(0.5, "unreachable"), (0.7, "optimise"), (0.2, "unreachable")])
+def test_what_the_name_brings_counts_as_gone(brings: float, recommendation: str) -> None:
     found = ask(reaching(0.33), reaching(0.33)).told(brings)
     assert found.limit == pytest.approx(FAR + NAME_WORTH * (brings - 0.5))
-    assert (found.verdict, found.name_brings) == (verdict, brings)
+    assert (found.recommendation, found.name_brings) == (recommendation, brings)
     assert f"in {brings:.0%} of cases" in found.words
 
 
 def test_a_name_that_brings_nothing_does_not_take_back_what_the_pool_promises() -> None:
-    assert ask(reaching(0.5), reaching(0.5)).told(0.1).verdict == "optimise"
+    assert ask(reaching(0.5), reaching(0.5)).told(0.1).recommendation == "optimise"
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_nearer_counts_pairs_and_ties_half(named: list[float], nameless: list[fl
 
 
 def test_a_pool_without_spread_or_of_one_seed_is_judged_all_the_same() -> None:
-    assert diagnose(torch.full((128,), 0.1), 0.8, HOME, torch.full((128,), 0.1), HOME).verdict == "no"
-    assert diagnose(torch.tensor([0.95]), 0.8, HOME, torch.tensor([0.95]), HOME).verdict == "more search"
+    assert diagnose(torch.full((128,), 0.1), 0.8, HOME, torch.full((128,), 0.1), HOME).recommendation == "unreachable"
+    assert diagnose(torch.tensor([0.95]), 0.8, HOME, torch.tensor([0.95]), HOME).recommendation == "sample"
 
 
 def test_a_handful_of_seeds_has_a_best_half_and_does_not_say_no() -> None:
     few = torch.tensor([0.1, 0.2, 0.3, 0.4])
-    assert ask(few, few).verdict == "optimise"
+    assert ask(few, few).recommendation == "optimise"
 
 
 def test_the_break_even_is_what_fine_tuning_costs_over_what_each_image_saves() -> None:

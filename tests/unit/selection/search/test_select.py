@@ -122,7 +122,7 @@ def test_the_receipt_counts_every_evaluation(found: Selection) -> None:
     steps, branches = 4, 2
     explored, drawn = 6 * steps * branches, 5 * steps * branches
     each = sum((len(find.trace) - 1) * (steps + 2) + steps for find in found.finds) * branches
-    assert found.receipt.network_evaluations == explored + each + drawn
+    assert found.cost.network_evaluations == explored + each + drawn
 
 
 def test_the_seconds_of_each_stage_are_told(run: Run) -> None:
@@ -170,7 +170,7 @@ def test_spare_starts_fall_out_on_the_way_and_are_paid(run: Run) -> None:
     steps, branches, drawn = 4, 2, 5
     gradients, last = 6 + 6 + 5 + 3 + 3, 3
     spent = (6 + gradients + last + drawn) * steps + gradients * 2
-    assert found.receipt.network_evaluations == spent * branches
+    assert found.cost.network_evaluations == spent * branches
 
 
 def test_the_papers_recipe_keeps_the_last_iterate_of_the_first_seeds(run: Run) -> None:
@@ -185,10 +185,10 @@ def test_out_of_reach_nothing_is_optimised(pipeline: Any, photos: Any, sampler_c
     found = select(
         pipeline, "ab", photos, encoder=blind, guard=blind, recipe=recipe, starts=2, plain=2, sampler=sampler_config
     )
-    assert (found.reachable, found.finds, len(found.plain)) == ("no", (), 2)
+    assert (found.reachability, found.finds, len(found.plain)) == ("unreachable", (), 2)
     assert found.diagnosis.name_brings == 0.5
     steps, branches = 4, 2
-    assert found.receipt.network_evaluations == (128 + NAMELESS + 2) * steps * branches
+    assert found.cost.network_evaluations == (128 + NAMELESS + 2) * steps * branches
 
 
 def test_damaged_progress_is_refused() -> None:
@@ -213,5 +213,7 @@ def test_a_recipe_without_iterations_is_refused() -> None:
 
 def _outcome(found: Selection) -> list[object]:
     pictures = [*found.plain, *(find.picture for find in found.finds)]
-    kept = [(picture.seed.digest, picture.pixels.tobytes(), picture.scores, picture.verdict) for picture in pictures]
-    return [kept, found.pool, found.receipt, [(find.trace, find.stopped_by) for find in found.finds]]
+    kept = [
+        (picture.seed.digest, picture.pixels.tobytes(), picture.scores, picture.explanation) for picture in pictures
+    ]
+    return [kept, found.pool, found.cost, [(find.trace, find.stopped_by) for find in found.finds]]

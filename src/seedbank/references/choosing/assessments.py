@@ -11,7 +11,7 @@ import numpy as np
 from seedbank.references.judging.expectations_runner import Check
 from seedbank.references.judging.pool import Choice, Floats, MeasuredPool, numbers
 from seedbank.references.judging.suites import ROWS, Suite
-from seedbank.references.records import Verdict
+from seedbank.references.records import Assessment
 
 NOTHING = 0.0005
 """A share that is told as nothing: it would read 0.0 %."""
@@ -19,7 +19,7 @@ NAMED = 3
 """Photos that are named in a sentence; of more, only the number is told."""
 
 
-def tell_verdicts(pool: MeasuredPool, suite: Suite, checks: Sequence[Check], choice: Choice) -> tuple[Verdict, ...]:
+def assess(pool: MeasuredPool, suite: Suite, checks: Sequence[Check], choice: Choice) -> tuple[Assessment, ...]:
     """Why each photo is in or out, in the order of the pool's rows.
 
     Args:
@@ -30,7 +30,7 @@ def tell_verdicts(pool: MeasuredPool, suite: Suite, checks: Sequence[Check], cho
     """
     teller = _Teller(pool, suite, checks, choice)
     return tuple(
-        Verdict(
+        Assessment(
             photo=row["photo"],
             name=row["name"],
             chosen=place in teller.rank,

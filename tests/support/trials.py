@@ -95,7 +95,7 @@ class Made:
 def answer(bank: Bank, dossier: str, seat: int, reviewer: Reviewer, **changes: Any) -> Any:
     """Record an answer that counts."""
     fields: dict[str, Any] = {
-        "assessment": "publish",
+        "verdict": "publish",
         "reason": "looks like the part",
         "scripted": False,
         "via": "test",

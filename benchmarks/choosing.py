@@ -38,9 +38,9 @@ from seedbank.models.parts.examples import SIBLINGS
 from seedbank.models.parts.world import generator, render
 from seedbank.records import sha256
 from seedbank.references.judging.embedding import embed
+from seedbank.references.judging.features import Look
 from seedbank.references.judging.likeness import effective_number
-from seedbank.references.judging.look import Look
-from seedbank.references.judging.pool import measure_pool
+from seedbank.references.judging.measured_photos import measure_photos
 from seedbank.references.judging.suites import BETWEEN, photo_suite
 from seedbank.references.records import Reference, Rights
 from seedbank.selection import BALANCED, Recipe, select
@@ -225,7 +225,7 @@ def _chosen(models: Models, concept: Concept, pool: Pool, k: int) -> tuple[Seque
     vectors = embed(models.judge, images)
     looks = [Look.at(image, vector) for image, vector in zip(images, vectors, strict=True)]
     references = [_reference(concept.name, place) for place in range(len(images))]
-    measured = measure_pool(references, looks, [[]] * len(images), policy)
+    measured = measure_photos(references, looks, [[]] * len(images), policy)
     rules = [rule for rule in photo_suite(policy).rules if rule.type == BETWEEN and rule.severity == "critical"]
     out = {row["photo"] for row in measured.rows if any(rule.shortfall(row[rule.column]) > 0 for rule in rules)}
     names = [measured.rows[place]["name"] for place, _ in measured.choose(out, k)]

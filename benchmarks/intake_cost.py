@@ -39,10 +39,10 @@ from PIL import Image
 from seedbank.bank import Bank
 from seedbank.references.intake import sources
 from seedbank.references.intake.outcomes import Outcome
-from seedbank.references.intake.stage import intake
-from seedbank.references.judging.measured import measures_of
+from seedbank.references.intake.run import intake
+from seedbank.references.measures.kept import measures_of
 from seedbank.references.photos import working_image
-from seedbank.references.records import load_pool
+from seedbank.references.records import load_photos
 from seedbank.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
@@ -148,7 +148,7 @@ def take_all(bank: Bank, folder: Path, count: int) -> None:
 
 def measure_all(bank: Bank) -> None:
     """The measures of every photo of the pool, as validation asks for them: most of their cost lies in intake."""
-    for item in load_pool(bank, "bolt"):
+    for item in load_photos(bank, "bolt"):
         found = measures_of(bank.store, item, lambda item=item: working_image(bank, item))  # type: ignore[misc]
         assert found["min_side_px"] == HEIGHT
 

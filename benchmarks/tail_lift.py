@@ -27,7 +27,7 @@ from seedbank.evaluation.machine import machine
 from seedbank.models import load_auditor
 from seedbank.models.drawing import plain_pictures
 from seedbank.models.parts.world import frequencies
-from seedbank.references.intake.stage import intake
+from seedbank.references.intake.run import intake
 from seedbank.references.validation import validate
 from seedbank.settings import Settings, share_cores
 from seedbank.trials.audit import audit, label_of

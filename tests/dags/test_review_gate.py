@@ -235,7 +235,7 @@ def test_an_answer_that_cannot_count_is_asked_for_again(bank: Bank, dossier: Dos
 def test_nobody_says_publish_while_the_rights_of_a_photo_do_not_hold(
     bank: Bank, dossier: Dossier, review: Review
 ) -> None:
-    key = f"pools/{dossier.concept}/{dossier.references[0].photo}.json"
+    key = f"photos/{dossier.concept}/{dossier.references[0].photo}.json"
     sound = Reference.from_bytes(bank.store.get(key))
     expired = sound.rights.model_copy(update={"expires": date(2026, 1, 31)})
 

@@ -16,14 +16,14 @@ from seedbank.bank import Bank
 from seedbank.concepts import Policy
 from seedbank.errors import StoreError, UnusableReferences, UsageError
 from seedbank.models.card import ModelCard
-from seedbank.references.intake.stage import intake
-from seedbank.references.judging.expectations_runner import Checks, sitting
+from seedbank.references.intake.run import intake
+from seedbank.references.judging.suite_runner import Checks, sitting
 from seedbank.references.judging.suites import photo_suite, read_suite, set_suite
 from seedbank.references.photos import working_image
-from seedbank.references.records import ReferenceSet, latest_reference_set, load_pool, load_reference_set
+from seedbank.references.records import ReferenceSet, latest_reference_set, load_photos, load_reference_set
 from seedbank.references.validation import examine, validate
+from support.measured import stock
 from support.photos import RIGHTS, jpeg, make_bank, photo, put
-from support.pools import stock
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -212,7 +212,7 @@ def test_a_pin_that_intake_set_aside_is_used_wrongly(bank: Bank, photos: Path) -
 def test_of_a_large_pool_a_sample_is_judged_with_what_is_pinned(tmp_path: Path) -> None:
     bank = make_bank(tmp_path, impeller={"references": {"max_judged": 6}})
     stock(bank, fill(tmp_path / "photos" / "impeller", 9))
-    pool = load_pool(bank, "impeller")
+    pool = load_photos(bank, "impeller")
     pick(bank, pin=[pool[-1].photo[:10]])
     examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
     assert {assessment.photo for assessment in examination.assessments} == {
@@ -241,8 +241,8 @@ def test_a_pool_that_changes_and_changes_back_is_on_record_each_time(bank: Bank,
     put(photos, "sixth.jpg", jpeg(photo("impeller", 30, 384)))
     stock(bank, photos)
     assert frozen(bank) != first
-    sixth = next(item for item in load_pool(bank, "impeller") if item.name == "sixth.jpg")
-    bank.store.delete(f"pools/impeller/{sixth.photo}.json")
+    sixth = next(item for item in load_photos(bank, "impeller") if item.name == "sixth.jpg")
+    bank.store.delete(f"photos/impeller/{sixth.photo}.json")
     assert frozen(bank) == first == latest_reference_set(bank, "impeller")
     assert len(list(bank.ledger.entries(event="references.validated"))) == 3
 
@@ -311,7 +311,7 @@ def test_a_changed_set_is_not_loaded(bank: Bank, photos: Path) -> None:
 
 def test_a_lost_working_copy_is_named(bank: Bank, photos: Path) -> None:
     stock(bank, fill(photos, 1))
-    (reference,) = load_pool(bank, "impeller")
+    (reference,) = load_photos(bank, "impeller")
     bank.store.delete(f"working/{reference.photo}.png")
     with pytest.raises(StoreError, match=r"no working copy of impeller-0\.jpg"):
         working_image(bank, reference)

@@ -17,8 +17,8 @@ from seedbank.bank import Bank
 from seedbank.errors import StoreError, UsageError
 from seedbank.evidence.ledger import Ledger
 from seedbank.records import sha256
-from seedbank.references.intake.stage import intake
-from seedbank.references.records import load_pool
+from seedbank.references.intake.run import intake
+from seedbank.references.records import load_photos
 from seedbank.storage import Capabilities, open_store
 from seedbank.storage.s3 import RETRIES, Bucket, S3Store, connect
 from support.photos import jpeg, make_bank, photo
@@ -203,7 +203,7 @@ class TestTroubleOnTheWay:
         bank = make_bank(tmp_path, wingnut={})
         assert intake(bank, f"s3://{bucket}", requested_by="mia").counts["accepted"] == 3
         assert between.orders == []
-        assert len(load_pool(bank, "wingnut")) == 3
+        assert len(load_photos(bank, "wingnut")) == 3
 
 
 def upload(bucket: str, key: str, body: bytes) -> None:
@@ -303,7 +303,7 @@ def test_photos_are_taken_in_from_a_bucket(bucket: str, tmp_path: Path) -> None:
     reasons = {item.name: item.reason for item in report.quarantined}
     assert reasons["two.jpg"].startswith("no rights on record")
     assert reasons["three.jpg"].startswith("no concept 'sprocket'")
-    assert load_pool(bank, "wingnut")[0].photo == sha256(data)
+    assert load_photos(bank, "wingnut")[0].photo == sha256(data)
     again = intake(bank, f"s3://{bucket}/in", requested_by="mia")
     assert (len(again.accepted), len(again.known), len(again.quarantined)) == (0, 1, 2)
 

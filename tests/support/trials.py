@@ -105,7 +105,7 @@ def answer(bank: Bank, dossier: str, seat: int, reviewer: Reviewer, **changes: A
 
 def change_rights(made: Made, **changes: Any) -> None:
     """Give every photo of the pool other rights, as an intake with changed sidecars does."""
-    for key in list(made.bank.store.keys(f"pools/{CONCEPT}/")):
+    for key in list(made.bank.store.keys(f"photos/{CONCEPT}/")):
         reference = Reference.from_bytes(made.bank.store.get(key))
         changed = reference.model_copy(update={"rights": make_rights(**changes)})
         made.bank.store.put(key, changed.to_bytes())
@@ -203,7 +203,7 @@ def _put_references(bank: Bank, pictures: Sequence[np.ndarray], rights: Rights) 
         )
         bank.store.put(f"originals/{reference.photo}", photo)
         bank.store.put(f"working/{reference.photo}.png", working)
-        bank.store.put(f"pools/{CONCEPT}/{reference.photo}.json", reference.to_bytes())
+        bank.store.put(f"photos/{CONCEPT}/{reference.photo}.json", reference.to_bytes())
         bank.record_once("intake.accepted", concept=CONCEPT, key=reference.photo, name=reference.name)
         references.append(reference)
     frozen = ReferenceSet(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbank.references.report.catalogue import PHOTO, RELATION, SET
+from seedbank.references.measures.catalogue import PHOTO, RELATION, SET
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

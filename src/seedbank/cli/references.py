@@ -38,7 +38,7 @@ def intake(
 
     Example: seedbank intake examples/photos
     """
-    from seedbank.references.intake.stage import intake as take_in
+    from seedbank.references.intake.run import intake as take_in
 
     bank = open_bank()
     with Console(stderr=True).status("taking photos in") as status:
@@ -103,7 +103,7 @@ def _print_report(report: IntakeReport) -> None:
 
 def _print_examination(examination: Examination, store: str) -> None:
     """The report's contact sheet, measures and advice, in text."""
-    from seedbank.references.report.catalogue import SET
+    from seedbank.references.measures.catalogue import SET
 
     rows = [
         (assessment.name, assessment.photo[:SHORT], "in" if assessment.chosen else "out", "\n".join(assessment.reasons))

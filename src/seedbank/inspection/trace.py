@@ -115,7 +115,7 @@ def trace(bank: Bank, digest: str) -> Trace:
 
 
 def _photos(bank: Bank, graph: _Graph) -> None:
-    for key in bank.store.keys("pools/"):
+    for key in bank.store.keys("photos/"):
         photo = Reference.from_bytes(bank.store.get(key))
         graph.add(photo.photo, "photo", f"{photo.concept}/{photo.name}", f"originals/{photo.photo}")
 

@@ -23,7 +23,7 @@ def take_in() -> list[str]:
     Returns:
         The concepts to validate: after a clock's scan those that got something new, after a person's trigger all that have photos here.
     """
-    from seedbank.references.intake.stage import intake
+    from seedbank.references.intake.run import intake
 
     context = get_current_context()
     order, params = Order.of(context), context["params"]

@@ -39,6 +39,6 @@ def cleared(
 
 def _in_pool(bank: Bank, concept: str, photo: str) -> Reference | None:
     try:
-        return Reference.from_bytes(bank.store.get(f"pools/{concept}/{photo}.json"))
+        return Reference.from_bytes(bank.store.get(f"photos/{concept}/{photo}.json"))
     except KeyError:
         return None

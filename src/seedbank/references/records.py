@@ -112,9 +112,9 @@ def latest_reference_set(bank: Bank, concept_name: str) -> ReferenceSet:
     return load_reference_set(bank, newest.data["reference_set"])
 
 
-def load_pool(bank: Bank, concept: str) -> tuple[Reference, ...]:
+def load_photos(bank: Bank, concept: str) -> tuple[Reference, ...]:
     """All references of a concept's pool, in the order of their digests."""
-    return tuple(Reference.from_bytes(bank.store.get(key)) for key in bank.store.keys(f"pools/{concept}/"))
+    return tuple(Reference.from_bytes(bank.store.get(key)) for key in bank.store.keys(f"photos/{concept}/"))
 
 
 class Examination(Record):

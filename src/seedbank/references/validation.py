@@ -32,21 +32,21 @@ from seedbank.models.card import ModelCard
 from seedbank.records import canonical_json, sha256
 from seedbank.references.choosing.advice import advise
 from seedbank.references.choosing.assessments import assess, broken_by, explain, explain_rows
-from seedbank.references.choosing.choose import Resolved, resolve
+from seedbank.references.choosing.facility_location import Resolved, resolve
 from seedbank.references.judging.embedding import Embeds, embed
-from seedbank.references.judging.expectations_runner import Checks, sitting
-from seedbank.references.judging.look import Look
-from seedbank.references.judging.measured import measures_of
-from seedbank.references.judging.pool import MeasuredPool, Siblings, measure_pool, numbers
+from seedbank.references.judging.features import Look
+from seedbank.references.judging.measured_photos import MeasuredPhotos, Siblings, measure_photos, numbers
 from seedbank.references.judging.siblings import find_siblings
+from seedbank.references.judging.suite_runner import Checks, sitting
 from seedbank.references.judging.suites import PHOTOS, SET, photo_suite, set_suite
+from seedbank.references.measures.kept import measures_of
 from seedbank.references.photos import working_image
 from seedbank.references.records import (
     Examination,
     Reference,
     ReferenceSet,
     latest_reference_set,
-    load_pool,
+    load_photos,
     load_reference_set,
 )
 from seedbank.references.report.page import Findings, write_report
@@ -120,7 +120,7 @@ class _Sample:
 def _sample(bank: Bank, concept: Concept, day: date) -> _Sample:
     """All photos, or of a large pool the pinned ones and those with the lowest digests."""
     most, purpose = concept.policy.references.max_judged, concept.policy.purpose
-    whole = sorted(load_pool(bank, concept.name), key=lambda item: item.photo)
+    whole = sorted(load_photos(bank, concept.name), key=lambda item: item.photo)
     picks = resolve(concept.references, whole, most=concept.policy.references.max_photos)
     others = [item for item in whole if item.photo not in picks.pinned]
     judged = {*picks.pinned, *(item.photo for item in others[: most - len(picks.pinned)])}
@@ -156,7 +156,7 @@ def _examine(
     policy, pool = concept.policy, sample.pool
     photos, whole = photo_suite(policy), set_suite(policy)
     looks = [_look(bank, item, embedder) for item in pool]
-    measured = measure_pool(pool, looks, sample.faults, policy, picks=sample.picks, siblings=siblings)
+    measured = measure_photos(pool, looks, sample.faults, policy, picks=sample.picks, siblings=siblings)
     with sitting(concept.name) as judge:
         checks = judge.judge(photos, measured.rows)
         out = broken_by(checks, "critical")
@@ -204,7 +204,7 @@ def _left_out(sample: _Sample) -> list[str]:
     ]
 
 
-def _unmeasured(measured: MeasuredPool, row: Mapping[str, object], siblings: Siblings) -> tuple[str, ...]:
+def _unmeasured(measured: MeasuredPhotos, row: Mapping[str, object], siblings: Siblings) -> tuple[str, ...]:
     told = []
     if siblings.missing:
         told.append(f"agreement with siblings was not measured: {siblings.missing}")

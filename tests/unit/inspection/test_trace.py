@@ -77,6 +77,6 @@ def test_an_ambiguous_beginning_names_what_it_may_be(tmp_path: Path) -> None:
     made = make_trial(make_bank(tmp_path))
     photo = made.reference_set.references[0]
     twin = photo.photo[:10] + ("0" if photo.photo[10] != "0" else "1") * 54
-    made.bank.store.put(f"pools/wingnut/{twin}.json", photo.model_copy(update={"photo": twin}).to_bytes())
+    made.bank.store.put(f"photos/wingnut/{twin}.json", photo.model_copy(update={"photo": twin}).to_bytes())
     with pytest.raises(UsageError, match=r"the beginning of several digests: .* \(photo\)"):
         trace(made.bank, photo.photo[:10])

@@ -6,8 +6,8 @@ import pytest
 
 from seedbank.bank import Bank
 from seedbank.references.intake.outcomes import IntakeReport
+from seedbank.references.intake.run import intake
 from seedbank.references.intake.sandbox import Sandboxes
-from seedbank.references.intake.stage import intake
 from support.photos import Take, make_bank
 
 

@@ -146,7 +146,7 @@ class TestRefused:
 
     def test_a_photo_that_was_taken_out_since_the_review(self, made: Made) -> None:
         dossier = made.approve()
-        made.bank.store.delete(f"pools/{CONCEPT}/{dossier.references[2].photo}.json")
+        made.bank.store.delete(f"photos/{CONCEPT}/{dossier.references[2].photo}.json")
         with pytest.raises(UnusableReferences, match=r"wingnut-2.jpg: taken out of the pool"):
             publish(made.bank, dossier.digest)
 
@@ -154,7 +154,7 @@ class TestRefused:
         dossier = made.approve()
         photo = dossier.references[0]
         asking = photo.model_copy(update={"faces": 1})
-        made.bank.store.put(f"pools/{CONCEPT}/{photo.photo}.json", asking.to_bytes())
+        made.bank.store.put(f"photos/{CONCEPT}/{photo.photo}.json", asking.to_bytes())
         with pytest.raises(UnusableReferences, match=r"wingnut-0.jpg: waits: it shows what may be a face"):
             publish(made.bank, dossier.digest)
 
@@ -211,7 +211,7 @@ def test_a_photos_rights_in_the_manifest_are_those_of_the_day(made: Made) -> Non
     dossier = made.approve()
     photo = dossier.references[0]
     moved = photo.model_copy(update={"rights": make_rights(licence="CC0-1.0")})
-    made.bank.store.put(f"pools/{CONCEPT}/{photo.photo}.json", moved.to_bytes())
+    made.bank.store.put(f"photos/{CONCEPT}/{photo.photo}.json", moved.to_bytes())
     references: tuple[Reference, ...] = publish(made.bank, dossier.digest).manifest.references
     assert references[0].rights.licence == "CC0-1.0"
 

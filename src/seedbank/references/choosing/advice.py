@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from seedbank.concepts import SetPolicy
-from seedbank.references.judging.pool import Choice, MeasuredPool
+from seedbank.references.judging.measured_photos import Choice, MeasuredPhotos
 from seedbank.references.judging.subject import BRIGHT, DARK, Subject, colour_name, pose_spread
 
 FEWEST = 3
@@ -21,7 +21,7 @@ LONELY = 0.15
 """Cosine by which a chosen photo must be further from its nearest neighbour than usual to be called alone of its kind."""
 
 
-def advise(pool: MeasuredPool, choice: Choice, out: set[str], policy: SetPolicy) -> tuple[str, ...]:
+def advise(pool: MeasuredPhotos, choice: Choice, out: set[str], policy: SetPolicy) -> tuple[str, ...]:
     """What would improve the set, most useful first; empty when nothing comes to mind.
 
     Args:
@@ -48,7 +48,7 @@ def _count(usable: int, policy: SetPolicy) -> list[str]:
     return []
 
 
-def _strangers(pool: MeasuredPool, policy: SetPolicy) -> list[str]:
+def _strangers(pool: MeasuredPhotos, policy: SetPolicy) -> list[str]:
     doubtful = [
         row["name"]
         for row in pool.rows
@@ -98,7 +98,7 @@ def _sizes(subjects: Sequence[Subject]) -> list[str]:
     return ["all from the same distance: take some from nearer and some from further away"]
 
 
-def _lonely(pool: MeasuredPool, choice: Choice) -> list[str]:
+def _lonely(pool: MeasuredPhotos, choice: Choice) -> list[str]:
     """A chosen photo that nothing else in the pool is like: more of its kind would tell a rare view from an accident."""
     peers = np.flatnonzero(pool.peers)
     if len(peers) < 2 * FEWEST:

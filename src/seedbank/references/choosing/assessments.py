@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from seedbank.references.judging.expectations_runner import Check
-from seedbank.references.judging.pool import Choice, Floats, MeasuredPool, numbers
+from seedbank.references.judging.measured_photos import Choice, Floats, MeasuredPhotos, numbers
+from seedbank.references.judging.suite_runner import Check
 from seedbank.references.judging.suites import ROWS, Suite
 from seedbank.references.records import Assessment
 
@@ -19,7 +19,7 @@ NAMED = 3
 """Photos that are named in a sentence; of more, only the number is told."""
 
 
-def assess(pool: MeasuredPool, suite: Suite, checks: Sequence[Check], choice: Choice) -> tuple[Assessment, ...]:
+def assess(pool: MeasuredPhotos, suite: Suite, checks: Sequence[Check], choice: Choice) -> tuple[Assessment, ...]:
     """Why each photo is in or out, in the order of the pool's rows.
 
     Args:
@@ -68,7 +68,7 @@ def broken_by(checks: Sequence[Check], severity: str) -> set[str]:
 class _Teller:
     """Tells why each photo of a pool is in or out."""
 
-    pool: MeasuredPool
+    pool: MeasuredPhotos
     suite: Suite
     checks: Sequence[Check]
     choice: Choice

@@ -24,7 +24,7 @@ from typing import IO, Any, Self
 from seedbank.errors import OutsideError
 from seedbank.references.intake.decode import MAX_PIXELS, NotAPhoto, NotNow, decode
 from seedbank.references.intake.faces import cascade, count_faces
-from seedbank.references.judging.measures import measure
+from seedbank.references.measures.photo import measure
 
 MEMORY_BYTES = 3 * 2**29
 """1.5 GiB on top of what the interpreter takes: several times the largest picture that is decoded."""
@@ -40,7 +40,7 @@ PIPE_BYTES = 2**20
 @dataclass(frozen=True)
 class WorkingCopy:
     """A picture as a PNG that holds nothing but upright sRGB pixels, its size in pixels, the format it came in, what may be faces, and its
-    measures (:mod:`seedbank.references.judging.measures`)."""
+    measures (:mod:`seedbank.references.measures.photo`)."""
 
     png: bytes
     width: int

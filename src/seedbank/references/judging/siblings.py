@@ -20,7 +20,7 @@ import numpy.typing as npt
 from seedbank.errors import SeedbankError
 from seedbank.models.card import ModelCard
 from seedbank.records import Record, canonical_json, sha256
-from seedbank.references.judging.pool import Siblings
+from seedbank.references.judging.measured_photos import Siblings
 
 if TYPE_CHECKING:
     from seedbank.bank import Bank

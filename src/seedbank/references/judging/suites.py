@@ -2,7 +2,7 @@
 
 ``expectations/photos.yaml`` and ``expectations/reference_set.yaml`` *are* the suites: every entry becomes one expectation, in order, with
 the thresholds of a concept's policy filled in. A *critical* one puts a photo out, or refuses the set; a *warning* is shown and does
-neither. This module needs no Great Expectations; :mod:`seedbank.references.judging.expectations_runner` runs the suites.
+neither. This module needs no Great Expectations; :mod:`seedbank.references.judging.suite_runner` runs the suites.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 
 from seedbank.concepts import Policy
 from seedbank.errors import UsageError
-from seedbank.references.report.catalogue import PHOTO
+from seedbank.references.measures.catalogue import PHOTO
 
 PHOTOS = "photos"
 """The table with one row for each photo of the pool."""

@@ -18,11 +18,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from seedbank.concepts import Concept
-from seedbank.references.judging.expectations_runner import Check
-from seedbank.references.judging.pool import Choice, MeasuredPool, Siblings
+from seedbank.references.judging.measured_photos import Choice, MeasuredPhotos, Siblings
+from seedbank.references.judging.suite_runner import Check
 from seedbank.references.judging.suites import PHOTOS, PRESENT, ROWS, Rule, Suite
+from seedbank.references.measures import catalogue
 from seedbank.references.records import Assessment, Examination
-from seedbank.references.report import catalogue, plots
+from seedbank.references.report import plots
 
 SHOWN = 200
 """Photos on the contact sheet and on the map; of more, the chosen ones and the first others are shown, and the number is told."""
@@ -55,7 +56,7 @@ class Findings:
 
     concept: Concept
     examination: Examination
-    pool: MeasuredPool
+    pool: MeasuredPhotos
     choice: Choice
     siblings: Siblings
     suites: Mapping[str, Suite]

@@ -6,8 +6,8 @@ from PIL import Image, ImageDraw
 
 from seedbank.concepts import SetPolicy
 from seedbank.references.choosing.advice import advise
+from support.measured import pool_of
 from support.photos import photo
-from support.pools import pool_of
 
 SHAPES = ("wide", "tall", "round", "wide", "tall", "round", "wide", "tall")
 

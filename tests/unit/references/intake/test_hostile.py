@@ -13,7 +13,7 @@ from PIL import Image
 
 from seedbank.bank import Bank
 from seedbank.references.intake.outcomes import Outcome
-from seedbank.references.records import load_pool
+from seedbank.references.records import load_photos
 from support.photos import Take, jpeg, photo, put
 
 Make = Callable[[], bytes]
@@ -114,7 +114,7 @@ def test_it_is_quarantined_with_a_reason_and_the_batch_goes_on(
 def test_it_is_handled(bank: Bank, take: Take, tmp_path: Path, make: Make) -> None:
     became = handed_in(bank, take, tmp_path, "x.jpg", make())
     assert {item.kind for item in became.values()} == {"accepted"}
-    for reference in load_pool(bank, "wingnut"):
+    for reference in load_photos(bank, "wingnut"):
         with Image.open(io.BytesIO(bank.store.get(f"working/{reference.photo}.png"))) as copy:
             assert (copy.mode, copy.info, dict(copy.getexif())) == ("RGB", {}, {})
 
@@ -124,7 +124,7 @@ def test_originals_are_kept_byte_for_byte(bank: Bank, take: Take, tmp_path: Path
     exif.get_ifd(0x8825)[1] = "N"
     data = saved(photo(), "JPEG", exif=exif, comment=b"as it came")
     handed_in(bank, take, tmp_path, "x.jpg", data)
-    reference = next(item for item in load_pool(bank, "wingnut") if item.name == "x.jpg")
+    reference = next(item for item in load_photos(bank, "wingnut") if item.name == "x.jpg")
     assert bank.store.get(f"originals/{reference.photo}") == data
     working = bank.store.get(f"working/{reference.photo}.png")
     assert b"as it came" not in working

@@ -13,9 +13,9 @@ from seedbank.bank import Bank
 from seedbank.errors import StoreError
 from seedbank.evidence.ledger import Ledger
 from seedbank.references.intake import scans, sources
+from seedbank.references.intake.run import intake
 from seedbank.references.intake.sandbox import Sandboxes
-from seedbank.references.intake.stage import intake
-from seedbank.references.records import load_pool
+from seedbank.references.records import load_photos
 from seedbank.storage import LocalStore
 from support.photos import RIGHTS, Take, face, jpeg, make_bank, photo, put
 
@@ -113,7 +113,7 @@ def test_better_rules_give_refused_files_another_chance(
 ) -> None:
     take(bank, fill(tmp_path / "in"))
     reads.clear()
-    monkeypatch.setattr("seedbank.references.intake.stage.RULES", 2)
+    monkeypatch.setattr("seedbank.references.intake.run.RULES", 2)
     take(bank, tmp_path / "in")
     assert {name for name in reads if not name.endswith(".yaml")} == {"corrupt.jpg", "no-rights.jpg"}
 
@@ -237,7 +237,7 @@ def test_killed_twice_and_with_changed_rights_nothing_is_recorded_twice(tmp_path
     assert max(said.values()) == 1
     assert said["intake.accepted", "wingnut", "one.jpg", "rights changed"] == 1
     assert said["intake.accepted", "wingnut", "no-rights.jpg", "taken in"] == 1
-    assert len(load_pool(bank, "wingnut")) == 4
+    assert len(load_photos(bank, "wingnut")) == 4
     assert list(bank.store.keys(scans.OPEN)) == []
 
 
@@ -249,7 +249,7 @@ def test_what_a_killed_scan_took_in_is_judged_after_the_next_one(tmp_path: Path,
     with pytest.raises(Killed):  # after the pool's record, before the scan's notes
         intake(open_bank(home, Dying(store.root, [6])), folder, requested_by="mia", sandboxes=sandboxes)
     bank = open_bank(home, store)
-    assert len(load_pool(bank, "wingnut")) == 1
+    assert len(load_photos(bank, "wingnut")) == 1
     report = intake(bank, folder, requested_by="mia", sandboxes=sandboxes)
     assert report.counts["accepted"] == 0
     assert report.concepts == ("wingnut",)

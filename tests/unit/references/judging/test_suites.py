@@ -3,7 +3,7 @@ import pytest
 from seedbank.concepts import Policy
 from seedbank.errors import UsageError
 from seedbank.references.judging.suites import BETWEEN, PRESENT, ROWS, Rule, photo_suite, read_suite, set_suite
-from seedbank.references.report.catalogue import PHOTO, RELATION, SET
+from seedbank.references.measures.catalogue import PHOTO, RELATION, SET
 
 SUITES = (photo_suite(Policy()), set_suite(Policy()))
 

@@ -7,20 +7,20 @@ from PIL import ImageFilter
 
 from seedbank.concepts import Concept, Policy
 from seedbank.references.choosing.assessments import assess, broken_by
-from seedbank.references.judging.expectations_runner import Check
-from seedbank.references.judging.pool import MeasuredPool, Siblings, numbers
+from seedbank.references.judging.measured_photos import MeasuredPhotos, Siblings, numbers
+from seedbank.references.judging.suite_runner import Check
 from seedbank.references.judging.suites import BETWEEN, photo_suite, set_suite
+from seedbank.references.measures.catalogue import PHOTO, RELATION, SET
 from seedbank.references.records import Examination
-from seedbank.references.report.catalogue import PHOTO, RELATION, SET
 from seedbank.references.report.page import Findings, number, write_report
+from support.measured import pool_of
 from support.photos import jpeg, photo
-from support.pools import pool_of
 
 SUITES = {"photos": photo_suite(Policy()), "reference_set": set_suite(Policy())}
 SIBLINGS = Siblings(("a photo of a <rod>",), np.array([[0.0, 1.0]]))
 
 
-def checks(pool: MeasuredPool) -> tuple[Check, ...]:
+def checks(pool: MeasuredPhotos) -> tuple[Check, ...]:
     """How the suite of photos comes out, by its own bounds; real Great Expectations are asked in the integration tests."""
     found = []
     for place, rule in enumerate(SUITES["photos"].rules):

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from seedbank.references.judging import likeness
-from seedbank.references.judging.measures import Sight, measure, shrink
 from seedbank.references.judging.subject import Subject, find_subject
+from seedbank.references.measures.photo import Sight, measure, shrink
 
 Floats = npt.NDArray[np.float64]
 PREVIEW = 168
@@ -24,7 +24,7 @@ class Look:
     """What is kept of one photo after it was looked at: a few dozen kilobytes, whatever its size.
 
     Attributes:
-        measures: the photo by itself, :data:`seedbank.references.report.catalogue.PHOTO`.
+        measures: the photo by itself, :data:`seedbank.references.measures.catalogue.PHOTO`.
         thumbnail: the whole photo squeezed into a small square, for finding copies.
         subject: subject and background, if they could be told apart.
         embedding: unit vector of a vision model, shape (d,).

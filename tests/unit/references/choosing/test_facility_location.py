@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from seedbank.concepts import Picks
 from seedbank.errors import UsageError
-from seedbank.references.choosing.choose import Resolved, choose, resolve
+from seedbank.references.choosing.facility_location import Resolved, choose, resolve
 
 
 def similarity(seed: int, count: int) -> np.ndarray:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
-from seedbank.references.judging.measures import SIDE, Sight, blockiness, jpeg_quality, measure, noise
-from seedbank.references.report.catalogue import PHOTO
+from seedbank.references.measures.catalogue import PHOTO
+from seedbank.references.measures.photo import SIDE, Sight, blockiness, jpeg_quality, measure, noise
 from support.photos import jpeg, photo
 
 

@@ -7,7 +7,7 @@ intake may be killed at any point and run again; files that have not changed sin
     originals/<photo>            the bytes as they came
     working/<photo>.png          upright sRGB, no metadata
     measures/<photo>.json        what was measured of it
-    pools/<concept>/<photo>.json the Reference: the photo belongs to the concept's pool
+    photos/<concept>/<photo>.json the Reference: the photo belongs to the concept's pool
     quarantine/<concept>/<photo>.json, quarantine/bytes/<photo>
     duplicates/<concept>/<digest>.json
     scans/…                      what was seen where (:mod:`seedbank.references.intake.scans`)
@@ -36,7 +36,7 @@ from seedbank.references.intake.outcomes import Duplicate, IntakeReport, Outcome
 from seedbank.references.intake.sandbox import Sandboxes, WorkingCopy
 from seedbank.references.intake.scans import LedgerWindow, ScanMemory
 from seedbank.references.intake.sources import open_source, printable
-from seedbank.references.judging.measured import keep_measures
+from seedbank.references.measures.kept import keep_measures
 from seedbank.references.records import Reference, Rights
 from seedbank.references.rights import NoRights, face_question
 
@@ -231,7 +231,7 @@ class _Batch:
         return arrival.concept if arrival.concept in self.concepts else UNSORTED
 
     def _in_pool(self, concept: str, photo: str) -> Reference | None:
-        data = self._stored(f"pools/{concept}/{photo}.json")
+        data = self._stored(f"photos/{concept}/{photo}.json")
         return None if data is None else Reference.from_bytes(data)
 
     def _stored(self, key: str) -> bytes | None:
@@ -246,7 +246,7 @@ class _Batch:
             kind = ("waiting", question)
         event = "photo.waiting" if question else "intake.accepted"
         self._record(event, reference.concept, reference.digest, reference.photo, reference.name, reason=kind[1])
-        self.bank.store.put(f"pools/{reference.concept}/{reference.photo}.json", reference.to_bytes())
+        self.bank.store.put(f"photos/{reference.concept}/{reference.photo}.json", reference.to_bytes())
         self._leave_quarantine(reference.concept, reference.photo)
         return Outcome(kind[0], reference.name, reference.concept, reference.photo, kind[1])  # type: ignore[arg-type]
 

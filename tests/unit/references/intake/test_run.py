@@ -14,11 +14,11 @@ from seedbank.errors import StoreError, UsageError
 from seedbank.inspection.status import status
 from seedbank.records import sha256
 from seedbank.references.intake.outcomes import IntakeReport, Quarantined
-from seedbank.references.intake.stage import UNSORTED
-from seedbank.references.judging.measured import keep_measures, measures_of
-from seedbank.references.judging.measures import measure
+from seedbank.references.intake.run import UNSORTED
+from seedbank.references.measures.kept import keep_measures, measures_of
+from seedbank.references.measures.photo import measure
 from seedbank.references.photos import working_image
-from seedbank.references.records import load_pool
+from seedbank.references.records import load_photos
 from seedbank.references.rights import check_reference
 from support.photos import RIGHTS, Take, face, jpeg, photo, put
 
@@ -35,7 +35,7 @@ def test_a_photo_lands_in_its_pool_untouched_and_as_a_working_copy(bank: Bank, t
     data = jpeg(photo())
     put(tmp_path / "in" / "wingnut", "one.jpg", data)
     report = take(bank, tmp_path / "in")
-    (reference,) = load_pool(bank, "wingnut")
+    (reference,) = load_photos(bank, "wingnut")
     assert names(report) == {"accepted": ["one.jpg"], "known": [], "quarantined": []}
     assert report.concepts == ("wingnut",)
     assert (reference.photo, reference.width, reference.height, reference.format) == (sha256(data), 160, 160, "JPEG")
@@ -136,7 +136,7 @@ def test_renewed_rights_are_taken_over_and_put_on_record(bank: Bank, take: Take,
     take(bank, tmp_path / "in")
     put(tmp_path / "in" / "wingnut", "one.jpg", data, rights={**RIGHTS, "expires": "2028-02-01"})
     (outcome,) = take(bank, tmp_path / "in").accepted
-    (reference,) = load_pool(bank, "wingnut")
+    (reference,) = load_photos(bank, "wingnut")
     assert outcome.reason == "rights changed"
     assert str(reference.rights.expires) == "2028-02-01"
     assert [entry.data["reason"] for entry in bank.ledger.entries(event="intake.accepted")] == [
@@ -216,7 +216,7 @@ class TestFaces:
         assert outcome.reason.startswith(
             "waits: it shows what may be a face and no consent is on record; dana adds where"
         )
-        (reference,) = load_pool(bank, "wingnut")
+        (reference,) = load_photos(bank, "wingnut")
         assert reference.faces == 1
         (fault,) = check_reference(reference, purpose="synthetic-release", today=date(2026, 11, 24))
         assert fault == outcome.reason
@@ -245,7 +245,7 @@ class TestFaces:
         report = take(bank, tmp_path / "in")
         assert names(report)["accepted"] == ["portrait.jpg"]
         assert report.concepts == ("wingnut",)
-        (reference,) = load_pool(bank, "wingnut")
+        (reference,) = load_photos(bank, "wingnut")
         assert check_reference(reference, purpose="synthetic-release", today=date(2026, 11, 24)) == []
         (stands,) = status(bank)
         assert stands.detail == "1 accepted, 0 in quarantine"
@@ -277,7 +277,7 @@ class TestRightsTable:
         assert report.notes == (
             "wingnut/rights.csv, line 4: there is no photo 'gone.jpg' in this batch; check its name, or hand it in",
         )
-        assert {item.rights.cleared_by for item in load_pool(bank, "wingnut")} == {"dora", "dana"}
+        assert {item.rights.cleared_by for item in load_photos(bank, "wingnut")} == {"dora", "dana"}
 
     def test_a_changed_row_changes_the_rights_of_its_photo_alone(self, bank: Bank, take: Take, tmp_path: Path) -> None:
         folder = tmp_path / "in" / "wingnut"
@@ -312,7 +312,7 @@ class TestMeasures:
     ) -> None:
         put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
         take(bank, tmp_path / "in")
-        (reference,) = load_pool(bank, "wingnut")
+        (reference,) = load_photos(bank, "wingnut")
 
         def decode() -> Image.Image:
             raise AssertionError("decoded again")
@@ -322,7 +322,7 @@ class TestMeasures:
     def test_measures_of_other_rules_or_none_are_taken_anew(self, bank: Bank, take: Take, tmp_path: Path) -> None:
         put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
         take(bank, tmp_path / "in")
-        (reference,) = load_pool(bank, "wingnut")
+        (reference,) = load_photos(bank, "wingnut")
         key, image = f"measures/{reference.photo}.json", working_image(bank, reference)
         bank.store.put(key, b'{"version": 0, "measures": {"sharpness": 1e9}}')
         assert measures_of(bank.store, reference, lambda: image) == measure(image, jpeg(photo()))
@@ -332,7 +332,7 @@ class TestMeasures:
     def test_what_cannot_be_measured_comes_back_as_such(self, bank: Bank, take: Take, tmp_path: Path) -> None:
         put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
         take(bank, tmp_path / "in")
-        (reference,) = load_pool(bank, "wingnut")
+        (reference,) = load_photos(bank, "wingnut")
         keep_measures(bank.store, reference.photo, {"noise": float("nan"), "aspect": 1.5})
         found = measures_of(bank.store, reference, lambda: photo())
         assert found["aspect"] == 1.5
@@ -342,7 +342,7 @@ class TestMeasures:
 def test_a_working_copy_that_was_changed_is_not_used(bank: Bank, take: Take, tmp_path: Path) -> None:
     put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
     take(bank, tmp_path / "in")
-    (reference,) = load_pool(bank, "wingnut")
+    (reference,) = load_photos(bank, "wingnut")
     assert sha256(bank.store.get(f"working/{reference.photo}.png")) == reference.working
     bank.store.put(f"working/{reference.photo}.png", jpeg(photo(index=1)))
     with pytest.raises(StoreError, match=r"the working copy of one\.jpg was changed"):

@@ -10,10 +10,10 @@ from PIL import Image, ImageFilter
 from seedbank.concepts import Policy
 from seedbank.records import sha256
 from seedbank.references.choosing.assessments import assess, broken_by
-from seedbank.references.choosing.choose import Resolved
-from seedbank.references.judging.expectations_runner import Check
-from seedbank.references.judging.look import Look
-from seedbank.references.judging.pool import NO_SIBLINGS, MeasuredPool, Siblings, measure_pool, numbers
+from seedbank.references.choosing.facility_location import Resolved
+from seedbank.references.judging.features import Look
+from seedbank.references.judging.measured_photos import NO_SIBLINGS, MeasuredPhotos, Siblings, measure_photos, numbers
+from seedbank.references.judging.suite_runner import Check
 from seedbank.references.judging.suites import BETWEEN, photo_suite
 from seedbank.references.records import Reference, Rights
 from support.photos import RIGHTS, photo
@@ -36,29 +36,29 @@ def measured(
     pin: str = "",
     ban: str = "",
     siblings: Siblings = NO_SIBLINGS,
-) -> MeasuredPool:
+) -> MeasuredPhotos:
     """A pool whose embeddings are unit vectors at these angles."""
     picks = Resolved(*(((sha256(name.encode()),) if name else ()) for name in (pin, ban)))
     pool = [reference(name, image) for name, image in images.items()]
     vectors = [np.array([np.cos(angle), np.sin(angle)]) for angle in angles]
     looks = [Look.at(image, vector) for image, vector in zip(images.values(), vectors, strict=True)]
     found = [(faults or {}).get(name, []) for name in images]
-    return measure_pool(pool, looks, found, POLICY, picks=picks, siblings=siblings)
+    return measure_photos(pool, looks, found, POLICY, picks=picks, siblings=siblings)
 
 
-def row(pool: MeasuredPool, name: str) -> dict[str, object]:
+def row(pool: MeasuredPhotos, name: str) -> dict[str, object]:
     return dict(next(row for row in pool.rows if row["name"] == name))
 
 
-def place_of(pool: MeasuredPool, name: str) -> int:
+def place_of(pool: MeasuredPhotos, name: str) -> int:
     return [row["name"] for row in pool.rows].index(name)
 
 
-def value(pool: MeasuredPool, name: str, column: str) -> float:
+def value(pool: MeasuredPhotos, name: str, column: str) -> float:
     return float(str(row(pool, name)[column]))
 
 
-def broken(name: str, pool: MeasuredPool, column: str) -> Check:
+def broken(name: str, pool: MeasuredPhotos, column: str) -> Check:
     number, rule = next(
         (n, rule) for n, rule in enumerate(SUITE.rules) if rule.type == BETWEEN and rule.column == column
     )
@@ -232,7 +232,7 @@ def looks() -> tuple[Look, ...]:
 def test_the_order_of_the_pool_does_not_matter(order: list[int], count: int) -> None:
     def chosen(places: Sequence[int]) -> list[str]:
         pool = [reference(f"{place}.jpg", GOOD["0.jpg"]) for place in places]
-        found = measure_pool(pool, [looks()[place] for place in places], [[]] * 5, POLICY)
+        found = measure_photos(pool, [looks()[place] for place in places], [[]] * 5, POLICY)
         out = {row["photo"] for row in found.rows if row["sameness"] > 0.9 or row["deviation"] < -3.5}
         return [found.rows[place]["photo"] for place, _ in found.choose(out, count)]
 

@@ -1,4 +1,4 @@
-"""Measures of one photo: the numbers of :data:`seedbank.references.report.catalogue.PHOTO`.
+"""Measures of one photo: the numbers of :data:`seedbank.references.measures.catalogue.PHOTO`.
 
 Great Expectations judges them; nothing here knows a threshold. Pixels are measured on a copy whose longer side is :data:`SIDE` pixels: a
 threshold then means the same for a phone's 12 megapixels and for a scan, and a large photo costs little more than a small one. Only

@@ -11,8 +11,8 @@ from PIL import Image
 from seedbank.bank import Bank
 from seedbank.concepts import Policy
 from seedbank.records import sha256
-from seedbank.references.judging.look import Look
-from seedbank.references.judging.pool import NO_SIBLINGS, MeasuredPool, Siblings, measure_pool
+from seedbank.references.judging.features import Look
+from seedbank.references.judging.measured_photos import NO_SIBLINGS, MeasuredPhotos, Siblings, measure_photos
 from seedbank.references.records import Reference, Rights
 from support.photos import RIGHTS
 
@@ -27,12 +27,12 @@ def reference(name: str, image: Image.Image) -> Reference:
 
 def pool_of(
     images: Sequence[Image.Image], angles: Sequence[float], *, siblings: Siblings = NO_SIBLINGS
-) -> MeasuredPool:
+) -> MeasuredPhotos:
     """A pool of ``0.jpg``, ``1.jpg`` and so on."""
     pool = [reference(f"{number}.jpg", image) for number, image in enumerate(images)]
     vectors = [np.array([np.cos(angle), np.sin(angle)]) for angle in angles]
     looks = [Look.at(image, vector) for image, vector in zip(images, vectors, strict=True)]
-    return measure_pool(pool, looks, [[]] * len(pool), Policy(), siblings=siblings)
+    return measure_photos(pool, looks, [[]] * len(pool), Policy(), siblings=siblings)
 
 
 def stock(bank: Bank, folder: Path) -> None:
@@ -47,4 +47,4 @@ def stock(bank: Bank, folder: Path) -> None:
         item = Reference(**digests, concept=folder.name, name=path.name, rights=rights, **size)
         bank.store.put(f"originals/{item.photo}", data)
         bank.store.put(f"working/{item.photo}.png", buffer.getvalue())
-        bank.store.put(f"pools/{item.concept}/{item.photo}.json", item.to_bytes())
+        bank.store.put(f"photos/{item.concept}/{item.photo}.json", item.to_bytes())

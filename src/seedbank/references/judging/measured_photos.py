@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbank.concepts import Policy
-from seedbank.references.choosing.choose import NOBODY, Resolved, choose
+from seedbank.references.choosing.facility_location import NOBODY, Resolved, choose
 from seedbank.references.judging import likeness
-from seedbank.references.judging.look import Look
+from seedbank.references.judging.features import Look
 from seedbank.references.judging.subject import colour_spread, pose_spread
 from seedbank.references.judging.suites import photo_suite
 from seedbank.references.records import Reference
@@ -48,7 +48,7 @@ NO_SIBLINGS = Siblings()
 
 
 @dataclass(frozen=True)
-class MeasuredPool:
+class MeasuredPhotos:
     """A pool in the order of its photos' digests, whatever the order in which it was given.
 
     Attributes:
@@ -143,7 +143,7 @@ class MeasuredPool:
         }
 
 
-def measure_pool(
+def measure_photos(
     pool: Sequence[Reference],
     looks: Sequence[Look],
     faults: Sequence[Sequence[str]],
@@ -151,7 +151,7 @@ def measure_pool(
     *,
     picks: Resolved = NOBODY,
     siblings: Siblings = NO_SIBLINGS,
-) -> MeasuredPool:
+) -> MeasuredPhotos:
     """Measure every photo by itself and against the others.
 
     Args:
@@ -201,7 +201,7 @@ def measure_pool(
         }
         for i, item in enumerate(pool)
     ]
-    return MeasuredPool(rows, looks, similarity, same, _weights(measured, policy), peers, picks)
+    return MeasuredPhotos(rows, looks, similarity, same, _weights(measured, policy), peers, picks)
 
 
 def numbers(row: Mapping[str, Any]) -> dict[str, float]:

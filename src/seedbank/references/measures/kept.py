@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from PIL import Image
 
-from seedbank.references.judging.measures import measure
+from seedbank.references.measures.photo import measure
 from seedbank.references.records import Reference
 from seedbank.storage import ObjectStore
 

@@ -42,7 +42,8 @@ from torch import Tensor  # noqa: E402
 
 from seedbank.selection.sampling.batches import Room, join  # noqa: E402
 from seedbank.selection.sampling.families import Condition, StableDiffusion  # noqa: E402
-from seedbank.selection.sampling.gradients import Mode, slope  # noqa: E402
+from seedbank.selection.sampling.gradients import slope  # noqa: E402
+from seedbank.selection.sampling.modes import Mode  # noqa: E402
 from seedbank.selection.sampling.sampler import Sampler  # noqa: E402
 from seedbank.selection.sampling.schedules import make_schedule  # noqa: E402
 from seedbank.trials.records import SamplerConfig  # noqa: E402

@@ -98,7 +98,8 @@ class Bench:
 
     def gradient(self, batch: int) -> BenchmarkRow:
         """One iteration against a plain sample, both by our loop."""
-        from seedbank.selection.sampling.gradients import Mode, slope
+        from seedbank.selection.sampling.gradients import slope
+        from seedbank.selection.sampling.modes import Mode
 
         noise, mode = self._noise(batch), Mode.parse(MODE)
 

@@ -25,7 +25,8 @@ from seedbank.evaluation.finetuning import (
 from seedbank.evaluation.harness import Budget, Meter, Method, Outcome, Problem, finish
 from seedbank.evaluation.runners import climb_without_gradients
 from seedbank.selection.judging.targets import make_paper_targets
-from seedbank.selection.sampling.gradients import Mode, slope
+from seedbank.selection.sampling.gradients import slope
+from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.noise import plain_seed, stacked, to_numpy
 from seedbank.selection.search import updates
 from seedbank.selection.search.objective import Objective, PaperAppearance, PaperSemantic

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seedbank.selection.judging.targets import Targets
-from seedbank.selection.sampling.gradients import Mode, slope
+from seedbank.selection.sampling.gradients import slope
+from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.noise import generator
 from seedbank.selection.sampling.sampler import Sampler
 from seedbank.selection.search.objective import Objective

@@ -19,7 +19,8 @@ from seedbank.errors import UsageError
 from seedbank.records import Record, canonical_json, sha256
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.batches import in_batches
-from seedbank.selection.sampling.gradients import Evaluate, Mode, Slope, slope
+from seedbank.selection.sampling.gradients import Evaluate, Slope, slope
+from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.sampler import Keys, Sampler
 
 MODES = ("one_vjp@0.3", "one_vjp@0.5", "one_vjp@0.7", "last:3")

@@ -1,4 +1,4 @@
-"""Plain seeds: each drawn from its own integer, so that any of them can be drawn again alone; and the candidates of an exploration."""
+"""Plain seeds: each drawn from its own integer, so that any of them can be drawn again alone; and the numbered seeds of a pool."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def to_numpy(noise: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """What an exploration looks at, by number: plain seeds first, then whatever else was brought along.
+class PoolSeeds:
+    """The seeds that an exploration draws, by number: plain seeds first, then whatever else was brought along.
 
     Attributes:
         root: what the plain seeds derive from.
         shape: (C, h, w) of a seed.
         plain: how many plain seeds there are.
         paired: every second one is the one before, negated: pairs cover noise space more evenly than independent draws.
-        extra: seeds from elsewhere (inverted references, an archive), numbered after the plain ones.
+        extra: seeds from elsewhere (inverted references), numbered after the plain ones.
     """
 
     root: str
@@ -64,7 +64,7 @@ class Candidates:
         return self.plain + len(self.extra)
 
     def seed(self, index: int) -> Seed:
-        """Candidate ``index`` with its lineage."""
+        """Seed ``index`` with its lineage."""
         if index >= self.plain:
             return self.extra[index - self.plain]
         if not (self.paired and index % 2):
@@ -74,7 +74,7 @@ class Candidates:
         return Seed(to_numpy(-draw(number, self.shape)), lineage)
 
     def noise(self, indices: Sequence[int]) -> Tensor:
-        """The noise of several candidates, ``[B, C, h, w]``, on the CPU."""
+        """The noise of several of them, ``[B, C, h, w]``, on the CPU."""
         return torch.stack([torch.from_numpy(self.seed(index).latents.copy()) for index in indices])
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from seedbank.errors import VerificationError
 from seedbank.selection.judging.guard import Guard
 from seedbank.selection.records import PoolStatistics
-from seedbank.selection.sampling.noise import Candidates
+from seedbank.selection.sampling.noise import PoolSeeds
 from seedbank.selection.sampling.sampler import Sampler
 from seedbank.selection.search.objective import Objective
 from seedbank.selection.search.recipes import Explore
@@ -95,7 +95,7 @@ def explore(
     sampler: Sampler,
     objective: Objective,
     guard: Guard,
-    candidates: Candidates,
+    candidates: PoolSeeds,
     *,
     plan: Explore,
     known: Explored | None = None,
@@ -161,6 +161,6 @@ def choose_starts(pool: Explored, count: int, plan: Explore) -> list[int]:
 
 
 @torch.no_grad()
-def _preview(few: Sampler, objective: Objective, candidates: Candidates, batch: range) -> tuple[Tensor, Tensor]:
+def _preview(few: Sampler, objective: Objective, candidates: PoolSeeds, batch: range) -> tuple[Tensor, Tensor]:
     found = objective.score(few.run(candidates.noise(batch).to(few.family.device)))
     return found.images, found.objective.cpu()

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from seedbank.selection.judging.guard import Guard
 from seedbank.selection.sampling import sphere
-from seedbank.selection.sampling.gradients import Mode, Slope, slope
+from seedbank.selection.sampling.gradients import Slope, slope
+from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.sampler import Sampler
 from seedbank.selection.search.objective import Evaluation, Objective
 from seedbank.selection.search.recipes import Recipe

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from seedbank.errors import UsageError
 from seedbank.records import canonical_json, sha256
-from seedbank.selection.sampling.gradients import Mode
+from seedbank.selection.sampling.modes import Mode
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,9 @@ from seedbank.selection.judging.targets import (
 from seedbank.selection.records import Cost, SamplerConfig, Scores
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.calibrate import calibrated, calibration_key
-from seedbank.selection.sampling.gradients import Mode
 from seedbank.selection.sampling.inversion import inversion_cost, inverted_seeds
-from seedbank.selection.sampling.noise import Candidates, to_numpy
+from seedbank.selection.sampling.modes import Mode
+from seedbank.selection.sampling.noise import PoolSeeds, to_numpy
 from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler, to_pixels
 from seedbank.selection.search.checkpoint import Progress
 from seedbank.selection.search.clock import Clock
@@ -187,11 +187,11 @@ class Search:
         return make_targets(self.photos, self.encoder, family, match_codec=self.recipe.match_codec)
 
     @cached_property
-    def candidates(self) -> Candidates:
+    def candidates(self) -> PoolSeeds:
         """What is explored: plain seeds, the archive, and inverted references where the recipe wants them."""
         plan = self.recipe.explore
         inverted = inverted_seeds(self.sampler, self.targets.latents, self.seed, plan.inverted)
-        return Candidates(self.seed, self.sampler.noise_shape, plan.size, plan.paired, (*self.archive, *inverted))
+        return PoolSeeds(self.seed, self.sampler.noise_shape, plan.size, plan.paired, (*self.archive, *inverted))
 
     @cached_property
     def objective(self) -> Objective:

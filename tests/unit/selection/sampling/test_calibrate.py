@@ -15,7 +15,8 @@ from seedbank.errors import UsageError
 from seedbank.selection.records import SamplerConfig
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.calibrate import ANGLE, Calibration, calibrate, calibrated, calibration_key
-from seedbank.selection.sampling.gradients import Mode, slope
+from seedbank.selection.sampling.gradients import slope
+from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.sampler import Sampler, make_sampler
 from seedbank.selection.search.objective import Evaluation
 from support import pipelines as tiny

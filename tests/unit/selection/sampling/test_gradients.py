@@ -21,7 +21,8 @@ from seedbank.errors import OutOfMemory, UsageError
 from seedbank.selection.judging.targets import Targets, make_targets, stack_images
 from seedbank.selection.records import SamplerConfig
 from seedbank.selection.sampling.families.precision import scaled
-from seedbank.selection.sampling.gradients import Mode, slope
+from seedbank.selection.sampling.gradients import slope
+from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.sampler import Sampler, State, make_sampler
 from seedbank.selection.search.objective import Evaluation, Objective, PaperAppearance, PaperSemantic
 from support import pipelines as tiny

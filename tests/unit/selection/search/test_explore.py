@@ -14,7 +14,7 @@ from seedbank.selection.judging.targets import make_targets, stack_images
 from seedbank.selection.records import SamplerConfig
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.inversion import invert, inverted_seeds
-from seedbank.selection.sampling.noise import NEGATED, Candidates, plain_seed
+from seedbank.selection.sampling.noise import NEGATED, PoolSeeds, plain_seed
 from seedbank.selection.sampling.sampler import Sampler, make_sampler
 from seedbank.selection.search.explore import Explored, choose_starts, exploration_cost, explore, survivors
 from seedbank.selection.search.objective import LowFrequency, Objective, Semantic
@@ -34,7 +34,7 @@ def parts(pipeline: Any, photos: Any, encoder: Any, guard: Any, sampler_config: 
 
 
 def test_pairs_are_opposite_and_say_so() -> None:
-    candidates = Candidates("0", SHAPE, 4, paired=True)
+    candidates = PoolSeeds("0", SHAPE, 4, paired=True)
     first, second = candidates.seed(0), candidates.seed(1)
     assert np.array_equal(second.latents, -first.latents)
     assert (second.lineage.generator, second.lineage.integer) == (NEGATED, first.lineage.integer)
@@ -44,16 +44,16 @@ def test_pairs_are_opposite_and_say_so() -> None:
 
 def test_extra_candidates_follow_the_plain_ones() -> None:
     archived = plain_seed("elsewhere", 7, SHAPE)
-    candidates = Candidates("0", SHAPE, 2, extra=(archived,))
+    candidates = PoolSeeds("0", SHAPE, 2, extra=(archived,))
     assert (len(candidates), candidates.seed(2)) == (3, archived)
     assert np.array_equal(candidates.noise([2, 0])[0].numpy(), archived.latents)
 
 
 def test_an_archived_seed_competes_on_the_same_score(parts: Parts) -> None:
     sampler, objective, guard = parts
-    pool = explore(sampler, objective, guard, Candidates("0", SHAPE, 6), plan=Explore(size=6, batch=4))
+    pool = explore(sampler, objective, guard, PoolSeeds("0", SHAPE, 6), plan=Explore(size=6, batch=4))
     best = plain_seed("0", int(pool.objective.argmin()), SHAPE)
-    again = Candidates("1", SHAPE, 3, extra=(best,))
+    again = PoolSeeds("1", SHAPE, 3, extra=(best,))
     found = explore(sampler, objective, guard, again, plan=Explore(size=3, batch=4))
     assert found.indices.tolist() == [0, 1, 2, 3]
     assert float(found.objective[3]) == pytest.approx(float(pool.objective.min()), abs=1e-5)
@@ -62,7 +62,7 @@ def test_an_archived_seed_competes_on_the_same_score(parts: Parts) -> None:
 def test_previews_choose_what_is_drawn_whole(parts: Parts) -> None:
     sampler, objective, guard = parts
     plan = Explore(size=8, batch=4, preview=0.5, keep=0.25)
-    pool = explore(sampler, objective, guard, Candidates("0", SHAPE, 8), plan=plan)
+    pool = explore(sampler, objective, guard, PoolSeeds("0", SHAPE, 8), plan=plan)
     assert (len(pool.previews), len(pool)) == (8, 2)
     assert pool.indices.tolist() == survivors(pool.previews, plan)
     assert exploration_cost(sampler, plan, pool) == sampler.with_steps(2).cost(8) + sampler.cost(2)
@@ -75,10 +75,10 @@ def test_an_interrupted_exploration_goes_on_to_the_same_pool(parts: Parts) -> No
     plan = Explore(size=8, batch=3, preview=0.5, keep=0.5)
     seen: list[Explored] = []
     whole = explore(
-        sampler, objective, guard, Candidates("0", SHAPE, 8), plan=plan, observe=lambda pool, _images: seen.append(pool)
+        sampler, objective, guard, PoolSeeds("0", SHAPE, 8), plan=plan, observe=lambda pool, _images: seen.append(pool)
     )
     for known in seen[:-1]:
-        again = explore(sampler, objective, guard, Candidates("0", SHAPE, 8), plan=plan, known=known)
+        again = explore(sampler, objective, guard, PoolSeeds("0", SHAPE, 8), plan=plan, known=known)
         assert torch.equal(again.objective, whole.objective)
         assert torch.equal(again.indices, whole.indices)
 
@@ -86,7 +86,7 @@ def test_an_interrupted_exploration_goes_on_to_the_same_pool(parts: Parts) -> No
 def test_previews_that_would_cost_as_much_are_left_out(parts: Parts) -> None:
     sampler, objective, guard = parts
     pool = explore(
-        sampler, objective, guard, Candidates("0", SHAPE, 4), plan=Explore(size=4, preview=1.0), observe=lambda *_: None
+        sampler, objective, guard, PoolSeeds("0", SHAPE, 4), plan=Explore(size=4, preview=1.0), observe=lambda *_: None
     )
     assert (len(pool), len(pool.previews)) == (4, 0)
 
@@ -128,7 +128,7 @@ def test_seeds_from_references_are_white_noise_with_a_lineage(parts: Parts) -> N
 
 def test_a_pool_is_read_back_as_it_was(parts: Parts) -> None:
     sampler, objective, guard = parts
-    pool = explore(sampler, objective, guard, Candidates("0", SHAPE, 3), plan=Explore(size=3))
+    pool = explore(sampler, objective, guard, PoolSeeds("0", SHAPE, 3), plan=Explore(size=3))
     back = Explored.from_safetensors(pool.to_safetensors())
     assert all(torch.equal(getattr(back, name), getattr(pool, name)) for name in ("indices", "looks", "objective"))
     with pytest.raises(VerificationError, match="expected an explored pool in safetensors, got 4 other bytes"):

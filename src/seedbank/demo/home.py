@@ -128,7 +128,6 @@ class DemoHome:
             "SEEDBANK_HOME": str(self.root),
             "SEEDBANK_CONCEPTS": str(self.project / "concepts"),
             "SEEDBANK_MLFLOW_URL": self.mlflow_url,
-            "SEEDBANK_AIRFLOW_URL": self.airflow_url,
             "MLFLOW_TRACKING_URI": self.mlflow_url,
             "PATH": os.pathsep.join([str(self._shims), str(_bin()), os.environ.get("PATH", os.defpath)]),
             "PYTHONUNBUFFERED": "1",

@@ -1,16 +1,57 @@
-"""The bank: the store, the ledger and the concepts that every stage works on."""
+"""The bank: the store, the ledger and the concepts that every stage works on, and how a record is found in it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self, TypeVar
 
 from seedbank.concepts import Concept, load_concept, load_concepts
-from seedbank.errors import UsageError
+from seedbank.errors import SeedbankError, UsageError, VerificationError
 from seedbank.evidence.ledger import Entry, Ledger
+from seedbank.records import Record
 from seedbank.settings import Settings
 from seedbank.storage import ObjectStore, open_store
+
+
+class KeptRecord(Record):
+    """A record of a concept that lies in the store under an address of its own and that a ledger entry announces.
+
+    A kind of record says with class variables where it lies and what to do where there is none; :meth:`Bank.load`, :meth:`Bank.newest`
+    and :meth:`Bank.keep` do the rest.
+    """
+
+    KIND: ClassVar[str]
+    """What people call it."""
+    PLACE: ClassVar[str]
+    """Its key in the store, with ``{address}`` and, where the address alone is not enough, ``{concept}``."""
+    EVENT: ClassVar[str]
+    """The ledger's event (or the parent of several) that announces one."""
+    ADVICE: ClassVar[str]
+    """What to do where there is none, with ``{concept}``."""
+    MISSING: ClassVar[type[SeedbankError]] = UsageError
+    """What is raised where there is none."""
+
+    concept: str
+    """Name of the concept it is about."""
+
+    @property
+    def address(self) -> str:
+        """What tells it from others of its kind: its digest, unless a kind is kept under the digest of what went into it."""
+        return self.digest
+
+    @property
+    def place(self) -> str:
+        """Its key in the store."""
+        return self.PLACE.format(concept=self.concept, address=self.address)
+
+    @classmethod
+    def announced(cls, entry: Entry) -> str:
+        """The address of the record that a ledger entry of :attr:`EVENT` announces."""
+        return str(entry.data["key"])
+
+
+R = TypeVar("R", bound=KeptRecord)
 
 
 @dataclass(frozen=True)
@@ -38,6 +79,44 @@ class Bank:
     def concepts(self) -> dict[str, Concept]:
         """All concepts by name."""
         return load_concepts(self.settings.concepts)
+
+    def load(self, kind: type[R], address: str, *, concept: str = "") -> R:
+        """The record of this ``kind`` with this ``address``; ``concept`` may be left out where the address alone is enough.
+
+        Raises:
+            SeedbankError: there is none; of the kind's own class, :class:`~seedbank.errors.UsageError` for most.
+            VerificationError: what lies there is not that record, to the byte.
+        """
+        key = kind.PLACE.format(concept=concept, address=address)
+        named = f"{kind.KIND} {address}" + (f" of {concept!r}" if concept else "")
+        try:
+            data = self.store.get(key)
+        except KeyError:
+            advice = kind.ADVICE.format(concept=concept or "CONCEPT")
+            raise kind.MISSING(f"no {named} in {self.store.url}; {advice}") from None
+        record = kind.from_bytes(data)
+        if record.address != address or record.concept != (concept or record.concept) or record.to_bytes() != data:
+            raise VerificationError(
+                f"expected {named}, got {record.address} of {record.concept!r} at {key}; the object was changed in {self.store.url}"
+            )
+        return record
+
+    def newest(self, kind: type[R], concept: str) -> R:
+        """The record of this ``kind`` that the ledger announced last for ``concept``; raises like :meth:`load`."""
+        return self.load(kind, self.newest_address(kind, concept), concept=concept)
+
+    def newest_address(self, kind: type[KeptRecord], concept: str) -> str:
+        """The address of that record, by the ledger alone; raises the kind's own error where nothing was announced."""
+        *_, newest = [None, *self.ledger.entries(concept=concept, event=kind.EVENT)]
+        if newest is None:
+            raise kind.MISSING(f"no {kind.KIND} of {concept!r} yet; {kind.ADVICE.format(concept=concept)}")
+        return kind.announced(newest)
+
+    def keep(self, record: R) -> R:
+        """Store a record where there is none, and return what is kept: this one, or the one that another process stored first."""
+        if self.store.put_new(record.place, record.to_bytes()):
+            return record
+        return self.load(type(record), record.address, concept=record.concept)
 
     def record(self, event: str, *, concept: str, **data: object) -> Entry:
         """Write to the ledger in the name of the configured actor."""

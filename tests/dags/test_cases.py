@@ -148,9 +148,9 @@ def test_a_decision_whose_task_was_killed_before_the_ledger_had_it_is_put_on_it(
     *_, newest = bank.store.keys("ledger/")
     bank.store.delete(newest)
     with pytest.raises(NotApproved, match="not on the ledger"):
-        approved(bank, dossier.digest)
+        approved(bank, dossier)
     case = Case.of(order())
     decision = case.decision(2)
     assert decision is not None
     assert case.confirm(decision) == decision
-    assert [item.reviewer for item in approved(bank, dossier.digest)] == ["alice", "bob"]
+    assert [item.reviewer for item in approved(bank, dossier).decisions] == ["alice", "bob"]

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from seedbank.bank import Bank
-from seedbank.references.records import latest_reference_set
-from seedbank.release import latest_release, verify_release
-from seedbank.trials.records import latest_trial
+from seedbank.references.records import ReferenceSet
+from seedbank.release import verify_release
+from seedbank.release.records import newest_release_folder
+from seedbank.trials.records import Trial
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -61,7 +62,7 @@ def test_photos_become_a_signed_release(bank: Bank, photos: Path, run: Any, revi
     assert states["intake"] == ["success"]
     assert sorted(states["validate"]) == ["failed", "success"]  # too few photos of one kind do not stop the other
     assert announced["partition_key"] == KIND
-    chosen = latest_reference_set(bank, KIND)
+    chosen = bank.newest(ReferenceSet, KIND)
     report = f"/seedbank/reference-sets/{chosen.digest}/report.html"
     assert announced["extra"] == {"digest": chosen.digest, "requested_by": ["dag_test", "mia"], "report": report}
     refused = [entry.concept for entry in bank.ledger.entries(event="references.refused")]
@@ -70,7 +71,7 @@ def test_photos_become_a_signed_release(bank: Bank, photos: Path, run: Any, revi
 
     states, announced = run("seed_optimisation", concept=KIND, **announced["extra"])
     assert states == {"optimise": ["success"], "log_to_mlflow": ["success"], "freeze_dossier": ["success"]}
-    trial = latest_trial(bank, KIND)
+    trial = bank.newest(Trial, KIND)
     assert trial.reference_set == chosen.digest
     assert trial.requested_by == ("dag_test", "mia")
     assert (announced["partition_key"], announced["extra"]["trial"]) == (KIND, trial.key)
@@ -82,7 +83,9 @@ def test_photos_become_a_signed_release(bank: Bank, photos: Path, run: Any, revi
         room.answer("bob", 2)
 
     assert set(review(people, concept=KIND, **announced["extra"]).values()) == {"success"}
-    release = verify_release(Path(bank.settings.store) / latest_release(bank, KIND), bank.settings.keys / "release.pub")
+    release = verify_release(
+        Path(bank.settings.store) / newest_release_folder(bank, KIND), bank.settings.keys / "release.pub"
+    )
     assert release.manifest.trial == trial.key
     assert bank.ledger.verify() > 0
     assert {entry.actor for entry in bank.ledger.entries()} == {

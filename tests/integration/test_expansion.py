@@ -23,7 +23,7 @@ from seedbank.selection.sampling.sampler import make_sampler
 from seedbank.selection.seeds import Seed
 from seedbank.storage.images import pixel_digest
 from seedbank.trials.expand import expand_seeds, find_candidate
-from seedbank.trials.records import ExpansionRecord, load_expansion
+from seedbank.trials.records import ExpansionRecord
 from support.trials import CONCEPT, Made, make_bank, make_trial
 
 pytestmark = pytest.mark.integration
@@ -73,7 +73,7 @@ def test_asked_again_it_finds_what_it_found(made: Made, expanded: ExpansionRecor
     stages: list[str] = []
     prefix = expanded.finds[0][:10]
     again = expand_seeds(made.bank, [prefix], COUNT, progress=lambda stage, *_: stages.append(stage))
-    assert again == expanded == load_expansion(made.bank, CONCEPT, expanded.key)
+    assert again == expanded == made.bank.load(ExpansionRecord, expanded.key, concept=CONCEPT)
     assert stages == []
     entries = [entry for entry in made.bank.ledger.entries() if entry.event == "expansion.finished"]
     assert [(entry.data["key"], entry.data["images"]) for entry in entries] == [(expanded.key, COUNT)]
@@ -134,7 +134,7 @@ def test_seeds_that_cannot_be_expanded_are_refused(made: Made) -> None:
     with pytest.raises(UsageError, match="at least one seed to expand, got none"):
         expand_seeds(made.bank, [], 2)
     with pytest.raises(UsageError, match=r"no expansion 0+ of 'wingnut'"):
-        load_expansion(made.bank, CONCEPT, "0" * 64)
+        made.bank.load(ExpansionRecord, "0" * 64, concept=CONCEPT)
 
 
 def test_another_model_than_the_trials_is_refused(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ from PIL import ImageFilter
 
 from seedbank.bank import Bank
 from seedbank.concepts import Policy
-from seedbank.errors import StoreError, UnusableReferences, UsageError
+from seedbank.errors import StoreError, UnusableReferences, UsageError, VerificationError
 from seedbank.models.card import ModelCard
 from seedbank.references.intake.run import intake
 from seedbank.references.judging.suite_runner import Checks, sitting
 from seedbank.references.judging.suites import photo_suite, read_suite, set_suite
 from seedbank.references.photos import working_image
-from seedbank.references.records import ReferenceSet, latest_reference_set, load_photos, load_reference_set
+from seedbank.references.records import ReferenceSet, load_photos
 from seedbank.references.validation import examine, validate
 from support.measured import stock
 from support.photos import RIGHTS, jpeg, make_bank, photo, put
@@ -108,7 +108,7 @@ def test_every_bad_photo_is_caught_for_its_own_reason(bank: Bank, photos: Path) 
 def test_the_set_is_frozen_with_its_checks_and_its_data_docs(bank: Bank, photos: Path) -> None:
     stock(bank, fill(photos, 6))
     found = frozen(bank)
-    assert load_reference_set(bank, found.digest) == latest_reference_set(bank, "impeller") == found
+    assert bank.load(ReferenceSet, found.digest) == bank.newest(ReferenceSet, "impeller") == found
     checks = Checks.from_bytes(bank.store.get(f"validations/{found.validation}.json"))
     assert checks.digest == found.validation
     assert {check.table for check in checks.checks} == {"photos", "reference_set"}
@@ -178,7 +178,7 @@ def test_the_steward_pins_and_bans(bank: Bank, photos: Path) -> None:
     stock(bank, photos)
     pick(bank, pin=["blurred.jpg", "copy.jpg"], ban=["impeller-0.jpg"])
     examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
-    chosen = [item.name for item in load_reference_set(bank, examination.reference_set).references]
+    chosen = [item.name for item in bank.load(ReferenceSet, examination.reference_set).references]
     said = {assessment.name: assessment.reasons for assessment in examination.assessments}
     assert chosen[:2] == ["blurred.jpg", "copy.jpg"]
     assert {"impeller-0.jpg", "impeller-3.jpg"}.isdisjoint(chosen)
@@ -243,7 +243,7 @@ def test_a_pool_that_changes_and_changes_back_is_on_record_each_time(bank: Bank,
     assert frozen(bank) != first
     sixth = next(item for item in load_photos(bank, "impeller") if item.name == "sixth.jpg")
     bank.store.delete(f"photos/impeller/{sixth.photo}.json")
-    assert frozen(bank) == first == latest_reference_set(bank, "impeller")
+    assert frozen(bank) == first == bank.newest(ReferenceSet, "impeller")
     assert len(list(bank.ledger.entries(event="references.validated"))) == 3
 
 
@@ -259,7 +259,7 @@ def test_too_few_photos_are_refused_with_a_line_for_each(bank: Bank, photos: Pat
     (entry,) = bank.ledger.entries(event="references.refused")
     assert bank.store.exists(f"validations/{entry.data['validation']}/data-docs/index.html")
     with pytest.raises(UnusableReferences, match=r"the photos of impeller were refused on .*: 4 usable photos"):
-        latest_reference_set(bank, "impeller")
+        bank.newest(ReferenceSet, "impeller")
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -280,7 +280,7 @@ def test_rights_that_run_out_take_the_set_back(bank: Bank, photos: Path) -> None
     with pytest.raises(UnusableReferences, match="rights expired on 2026-12-01: dana"):
         validate(bank, bank.concept("impeller"), embedder=HOG, today=date(2026, 12, 2))
     with pytest.raises(UnusableReferences, match="were refused"):
-        latest_reference_set(bank, "impeller")
+        bank.newest(ReferenceSet, "impeller")
 
 
 def test_warnings_are_told_and_refuse_nothing(tmp_path: Path) -> None:
@@ -294,9 +294,9 @@ def test_warnings_are_told_and_refuse_nothing(tmp_path: Path) -> None:
 
 def test_what_was_never_validated_has_no_set(bank: Bank) -> None:
     with pytest.raises(UnusableReferences, match="run `seedbank validate impeller` first"):
-        latest_reference_set(bank, "impeller")
+        bank.newest(ReferenceSet, "impeller")
     with pytest.raises(UnusableReferences, match="no reference set"):
-        load_reference_set(bank, "0" * 64)
+        bank.load(ReferenceSet, "0" * 64)
 
 
 def test_a_changed_set_is_not_loaded(bank: Bank, photos: Path) -> None:
@@ -305,8 +305,8 @@ def test_a_changed_set_is_not_loaded(bank: Bank, photos: Path) -> None:
     key = f"reference-sets/{digest}.json"
     changed = json.loads(bank.store.get(key)) | {"concept": "washer"}
     bank.store.put(key, json.dumps(changed).encode())
-    with pytest.raises(StoreError, match=f"expected reference set {digest}"):
-        load_reference_set(bank, digest)
+    with pytest.raises(VerificationError, match=f"expected reference set {digest}"):
+        bank.load(ReferenceSet, digest)
 
 
 def test_a_lost_working_copy_is_named(bank: Bank, photos: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seedbank.release import publish
+from seedbank.release.publish import publish
 from seedbank.selection.seeds import Seed
 from support.trials import CONCEPT, make_bank, make_trial
 

@@ -29,7 +29,7 @@ from seedbank.selection.search import recipes
 from seedbank.selection.seeds import Seed
 from seedbank.settings import Settings
 from seedbank.storage.images import pixel_digest, png
-from seedbank.trials.records import Trial, latest_trial, load_trial
+from seedbank.trials.records import Trial
 from seedbank.trials.run import run_trial
 
 pytestmark = pytest.mark.integration
@@ -169,7 +169,7 @@ def test_asked_again_it_finds_what_it_found(finished: tuple[Bank, ReferenceSet, 
     bank, chosen, trial = finished
     before, stages = contents(bank), []
     again = run_trial(bank, CONCEPT, chosen, requested_by=("second",), progress=lambda stage, *_: stages.append(stage))
-    assert again == trial == latest_trial(bank, "clover") == load_trial(bank, "clover", trial.key)
+    assert again == trial == bank.newest(Trial, "clover") == bank.load(Trial, trial.key, concept="clover")
     assert set(stages) == {"load"}
     assert contents(bank) == before
 
@@ -227,7 +227,7 @@ def test_another_concepts_references_are_refused(finished: tuple[Bank, Reference
 
 def test_a_trial_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     bank, _ = bank_with(tmp_path, clovers())
-    with pytest.raises(UsageError, match="no finished trial of 'clover'; run `seedbank optimise clover`"):
-        latest_trial(bank, "clover")
+    with pytest.raises(UsageError, match="no trial of 'clover' yet; run `seedbank optimise clover`"):
+        bank.newest(Trial, "clover")
     with pytest.raises(UsageError, match=r"no trial 0+ of 'clover'"):
-        load_trial(bank, "clover", "0" * 64)
+        bank.load(Trial, "0" * 64, concept="clover")

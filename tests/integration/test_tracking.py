@@ -20,7 +20,7 @@ import pytest
 
 from seedbank.bank import Bank
 from seedbank.errors import OutsideError, StoreError, UsageError
-from seedbank.release import publish
+from seedbank.release.publish import publish
 from seedbank.review.decisions import approved
 from seedbank.selection.seeds import Seed
 from seedbank.storage import LocalStore
@@ -223,7 +223,7 @@ def test_our_pictures_are_named_as_mlflow_names_its_own(made: Made, client: Any)
 
 def test_decisions_and_releases_are_tags_of_the_trial(made: Made, client: Any) -> None:
     dossier = made.approve()
-    decisions = approved(made.bank, dossier.digest)
+    decisions = approved(made.bank, dossier).decisions
     with pytest.raises(UsageError, match="is not in MLflow; run `seedbank log wingnut` first"):
         log_decision(made.bank, decisions[0])
     run = log_trial(made.bank, made.trial)

@@ -32,10 +32,10 @@ def review(concept: ConceptArgument, json: JsonFlag = False) -> None:
     from seedbank.review.dossier import prepare_dossier
     from seedbank.review.records import decision_of
     from seedbank.review.roster import SEATS
-    from seedbank.trials.records import latest_trial
+    from seedbank.trials.records import Trial
 
     bank = open_bank()
-    dossier = prepare_dossier(bank, latest_trial(bank, concept))
+    dossier = prepare_dossier(bank, bank.newest(Trial, concept))
     answers = {seat: decision_of(bank, dossier.digest, seat) for seat in range(1, SEATS + 1)}
     if json:
         seats = {str(seat): answer.model_dump(mode="json") if answer else None for seat, answer in answers.items()}
@@ -56,12 +56,12 @@ def release(concept: ConceptArgument, json: JsonFlag = False) -> None:
 
     Example: seedbank release wingnut
     """
-    from seedbank.release import publish
-    from seedbank.review.records import latest_dossier
+    from seedbank.release.publish import publish
+    from seedbank.review.records import Dossier
 
     bank = open_bank()
     with Console(stderr=True).status(f"publishing {concept}"):
-        made = publish(bank, latest_dossier(bank, concept).digest)
+        made = publish(bank, bank.newest_address(Dossier, concept))
     if json:
         print_json(
             {"folder": made.folder, "statement": made.statement, "manifest": made.manifest.model_dump(mode="json")}
@@ -137,10 +137,10 @@ def log(concept: ConceptArgument, json: JsonFlag = False) -> None:
     Example: seedbank log wingnut
     """
     from seedbank.tracking.log import log_trial
-    from seedbank.trials.records import latest_trial
+    from seedbank.trials.records import Trial
 
     bank = open_bank()
-    trial = latest_trial(bank, concept)
+    trial = bank.newest(Trial, concept)
     with Console(stderr=True).status(f"logging trial {trial.key[:12]} to {bank.settings.tracking_uri}"):
         run = log_trial(bank, trial)
     if json:
@@ -216,13 +216,13 @@ def keys(json: JsonFlag = False) -> None:
 
 def _read(release: str) -> Files:
     """The files of a release: those of a folder, or of the newest release of a concept."""
-    from seedbank.release import latest_release
+    from seedbank.release.records import newest_release_folder
     from seedbank.release.verify import read_folder, read_stored
 
     if Path(release).is_dir() or "/" in release:
         return read_folder(Path(release))
     bank = open_bank()
-    return read_stored(bank, latest_release(bank, release))
+    return read_stored(bank, newest_release_folder(bank, release))
 
 
 def _print_dossier(bank: Bank, dossier: Dossier, answers: dict[int, Decision | None]) -> None:

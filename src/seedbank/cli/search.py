@@ -48,7 +48,7 @@ def optimise(
 
     Example: seedbank optimise wingnut --preset balanced
     """
-    from seedbank.references.records import latest_reference_set
+    from seedbank.references.records import ReferenceSet
     from seedbank.trials.run import run_trial
 
     _share_cores()
@@ -56,7 +56,7 @@ def optimise(
     asked = _with_preset(bank.concept(concept), preset)
     askers = tuple(sorted({asked.owner, requested_by or bank.settings.actor}))
     with bars() as report:
-        trial = run_trial(bank, asked, latest_reference_set(bank, concept), requested_by=askers, progress=report)
+        trial = run_trial(bank, asked, bank.newest(ReferenceSet, concept), requested_by=askers, progress=report)
     if json:
         print_json(trial.model_dump(mode="json"))
     else:
@@ -99,12 +99,12 @@ def diagnose(
 
     Example: seedbank diagnose wingnut
     """
-    from seedbank.references.records import latest_reference_set
+    from seedbank.references.records import ReferenceSet
     from seedbank.trials.run import ADVICE
 
     bank = open_bank()
     asked = bank.concept(concept)
-    latest_reference_set(bank, concept)  # says what to do when there is none
+    bank.newest(ReferenceSet, concept)  # says what to do when there is none
     found = _scan(bank, asked, seeds)
     if json:
         print_json(asdict(found))
@@ -153,10 +153,10 @@ def _scan(bank: Bank, concept: Concept, seeds: int) -> Scan:
 def _photos(bank: Bank, concept: str) -> list[Image.Image]:
     """The photos of the latest reference set; none where there is no set yet."""
     from seedbank.references.photos import reference_images
-    from seedbank.references.records import latest_reference_set
+    from seedbank.references.records import ReferenceSet
 
     try:
-        return reference_images(bank, latest_reference_set(bank, concept))
+        return reference_images(bank, bank.newest(ReferenceSet, concept))
     except (RefusedError, UsageError):
         return []
 

@@ -15,7 +15,7 @@ from seedbank.demo.service import Service
 from seedbank.demo.story import DAGS, has_ended, left_out, news, next_dag, sentence
 from seedbank.errors import OutsideError
 from seedbank.evidence.ledger import Entry
-from seedbank.references.records import load_reference_set
+from seedbank.references.records import ReferenceSet
 
 POLL_SECONDS = 1.0
 SETTLE_SECONDS = 60.0
@@ -140,7 +140,7 @@ class Follower:
         """A sentence about entries of one kind, and after a validation one more for each photo that was left out."""
         words = [sentence(*group)]
         if group[0].event == "references.validated":
-            words += left_out(load_reference_set(self.bank, group[0].data["reference_set"]))
+            words += left_out(self.bank.load(ReferenceSet, ReferenceSet.announced(group[0])))
         return words
 
     def _entries(self, name: str) -> list[Entry]:

@@ -53,7 +53,8 @@ def _utc_now() -> str:
 
 @dataclass
 class _Seen:
-    """Which events behind entry ``start`` this process has seen on the ledger, so that :meth:`Ledger.once` reads each entry once."""
+    """Which events behind entry ``start`` this process has seen on the ledger, so that :meth:`Ledger.once` reads each entry once, and none
+    that :meth:`Ledger.verified` has read."""
 
     start: int = 0
     newest: Entry | None = None
@@ -64,6 +65,10 @@ class _Seen:
         self.newest = entry
         if isinstance(key := entry.data.get("key"), str):
             self.numbers.setdefault((entry.event, entry.concept, key), entry.number)
+
+    def replace(self, other: _Seen) -> None:
+        """Know what ``other`` knows and nothing else."""
+        self.start, self.newest, self.numbers = other.start, other.newest, other.numbers
 
     def begin(self, start: int, newest: Entry | None) -> None:
         """Forget everything up to entry ``start``; ``newest`` is that entry if nothing behind it was seen yet."""
@@ -144,7 +149,11 @@ class Ledger:
             yield entry
 
     def verify(self, pinned: Mapping[int, str] | None = None) -> int:
-        """Check the whole chain and return its length.
+        """Check the whole chain and return its length; takes and raises the same as :meth:`verified`."""
+        return sum(1 for _ in self.verified(pinned))
+
+    def verified(self, pinned: Mapping[int, str] | None = None) -> Iterator[Entry]:
+        """Every entry in order, each checked before it is given out. The chain holds when all have been: the last check comes at the end.
 
         Args:
             pinned: digests of entries by number, known from elsewhere (signed releases); they must be in the chain.
@@ -153,7 +162,7 @@ class Ledger:
             VerificationError: an entry is missing, changed, reordered or not canonical.
         """
         previous, count = GENESIS, 0
-        wanted = dict(pinned or {})
+        wanted, seen = dict(pinned or {}), _Seen()
         for key in self.store.keys("ledger/"):
             data = self.store.get(key)
             entry = Entry.from_bytes(data)
@@ -171,11 +180,13 @@ class Ledger:
                 raise VerificationError(
                     f"ledger entry {count} is not the one a release pinned; the ledger was rewritten"
                 )
+            seen.take(entry)
+            yield entry
         if wanted:
             raise VerificationError(
                 f"a release pinned ledger entry {max(wanted)}, but the ledger ends at {count}; its newest entries were removed"
             )
-        return count
+        self._seen.replace(seen)
 
     def _follow(self, previous: Entry | None, event: str, actor: str, concept: str, data: dict[str, Any]) -> Entry:
         """The entry that would come after ``previous``."""

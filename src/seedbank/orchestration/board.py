@@ -21,7 +21,7 @@ from seedbank.bank import Bank
 from seedbank.errors import OutsideError, SeedbankError, UsageError
 from seedbank.orchestration.pages import Page, dossier_page, overview_page
 from seedbank.orchestration.runs import s3_access
-from seedbank.review.records import Dossier, load_dossier
+from seedbank.review.records import Dossier
 from seedbank.settings import Settings
 
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
@@ -80,13 +80,13 @@ def validation(bank: BankDep, digest: Digest, page: str) -> Response:
 @board.get("/dossiers/{digest}")
 def dossier(bank: BankDep, digest: Digest) -> HTMLResponse:
     """One dossier, side by side."""
-    return _html(dossier_page(bank, load_dossier(bank, digest)))
+    return _html(dossier_page(bank, bank.load(Dossier, digest)))
 
 
 @board.get("/dossiers/{digest}/sheet.png")
 def sheet(bank: BankDep, digest: Digest) -> Response:
     """The contact sheet."""
-    return _png(_stored(bank, load_dossier(bank, digest).sheet))
+    return _png(_stored(bank, bank.load(Dossier, digest).sheet))
 
 
 @board.get("/dossiers/{digest}/images/{image}.png")
@@ -94,7 +94,7 @@ def image(
     bank: BankDep, digest: Digest, image: Digest, size: Annotated[int | None, Query(ge=16, le=MAX_SIDE_PX)] = None
 ) -> Response:
     """A picture of the dossier: the stored bytes, or a preview whose longer side is ``size`` pixels."""
-    data = _stored(bank, _key_of(load_dossier(bank, digest), image))
+    data = _stored(bank, _key_of(bank.load(Dossier, digest), image))
     return _png(data if size is None else _preview(data, size))
 
 

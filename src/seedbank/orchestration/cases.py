@@ -13,7 +13,7 @@ from seedbank.errors import NotApproved, UnusableReferences, UsageError
 from seedbank.orchestration.runs import Order
 from seedbank.references.clearance import cleared
 from seedbank.review.decisions import MIN_REASON, record_decision
-from seedbank.review.records import Decision, Dossier, decision_of, load_dossier
+from seedbank.review.records import Decision, Dossier, decision_of
 from seedbank.review.roster import SEATS, Reviewer, Roster, load_roster
 
 MAX_REASON = 2000
@@ -39,7 +39,7 @@ class Case:
         """
         bank, concept = order.bank(), order.one_concept()
         digest = str(order.message.get("dossier") or "") or _latest_dossier(bank, order)
-        dossier = load_dossier(bank, digest)
+        dossier = bank.load(Dossier, digest)
         if dossier.concept != concept:
             raise UsageError(
                 f"expected a dossier of {concept!r}, got {digest[:12]} of {dossier.concept!r}; give the right digest"

@@ -13,7 +13,7 @@ from seedbank.bank import Bank
 from seedbank.errors import RefusedError, UsageError
 from seedbank.orchestration.links import api_url, board_url, dossier_url, image_url, report_url, sheet_url
 from seedbank.review.decisions import MIN_REASON
-from seedbank.review.records import Decision, Dossier, decision_of, load_dossier
+from seedbank.review.records import Decision, Dossier, decision_of
 from seedbank.review.roster import SEATS
 
 IMAGE_PX = 192
@@ -54,7 +54,7 @@ def overview_page(bank: Bank) -> Page:
     standings, faults = [], []
     for entry in reversed(list(bank.ledger.entries(event="dossier.frozen"))):
         try:
-            standings.append(_standing(bank, load_dossier(bank, str(entry.data["key"])), entry.time))
+            standings.append(_standing(bank, bank.load(Dossier, Dossier.announced(entry)), entry.time))
         except (RefusedError, UsageError) as error:
             faults.append(f"{entry.concept}: {error}")
     standings.sort(key=lambda standing: standing.word != "waiting")

@@ -48,7 +48,7 @@ def take_in() -> list[str]:
 
 def validate(concept_name: str) -> str:
     """Judge the concept's pool and freeze a reference set; its digest. Announces the set as the concept's partition."""
-    from seedbank.references.records import load_reference_set
+    from seedbank.references.records import ReferenceSet
     from seedbank.references.validation import examine
 
     logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it would bury the assessments
@@ -60,7 +60,7 @@ def validate(concept_name: str) -> str:
     log.info("report with every photo: %s", absolute(report_url(examination.folder)))
     if examination.refusal:
         raise UnusableReferences(examination.explain_refusal())
-    chosen = load_reference_set(bank, examination.reference_set)
+    chosen = bank.load(ReferenceSet, examination.reference_set)
     for assessment in chosen.assessments:
         log.info("%s %s: %s", "in " if assessment.chosen else "out", assessment.name, "; ".join(assessment.reasons))
     asked = list(order.requested_by(concept))
@@ -71,37 +71,37 @@ def validate(concept_name: str) -> str:
 
 def optimise() -> str:
     """Search seeds for the run's concept against the set that caused the run (or the latest); the trial's key."""
-    from seedbank.references.records import latest_reference_set, load_reference_set
+    from seedbank.references.records import ReferenceSet
     from seedbank.trials.run import run_trial
 
     order = Order.of(get_current_context(), REFERENCE_SETS)
     bank = order.bank()
     concept = bank.concept(order.one_concept())
     digest = order.message.get("digest")
-    references = load_reference_set(bank, str(digest)) if digest else latest_reference_set(bank, concept.name)
+    references = bank.load(ReferenceSet, str(digest)) if digest else bank.newest(ReferenceSet, concept.name)
     return run_trial(bank, concept, references, requested_by=order.requested_by(concept), progress=_tell).key
 
 
 def log_to_mlflow(trial_key: str) -> str:
     """Log the trial to MLflow; the run's id. Logging it again adds nothing."""
     from seedbank.tracking.log import log_trial
-    from seedbank.trials.records import load_trial
+    from seedbank.trials.records import Trial
 
     order = Order.of(get_current_context(), REFERENCE_SETS)
     bank = order.bank()
-    return log_trial(bank, load_trial(bank, order.one_concept(), trial_key))
+    return log_trial(bank, bank.load(Trial, trial_key, concept=order.one_concept()))
 
 
 def freeze(trial_key: str, mlflow_run: str) -> str:
     """Freeze the dossier of the trial; its digest. Announces it for review as the concept's partition."""
     from seedbank.review.dossier import prepare_dossier
-    from seedbank.trials.records import load_trial
+    from seedbank.trials.records import Trial
 
     context = get_current_context()
     order = Order.of(context, REFERENCE_SETS)
     bank = order.bank()
     concept = bank.concept(order.one_concept())
-    digest = prepare_dossier(bank, load_trial(bank, concept.name, trial_key)).digest
+    digest = prepare_dossier(bank, bank.load(Trial, trial_key, concept=concept.name)).digest
     asked = list(order.requested_by(concept))
     _announce(
         context, DOSSIERS, concept.name, dossier=digest, trial=trial_key, mlflow_run=mlflow_run, requested_by=asked
@@ -127,7 +127,7 @@ def publish() -> str:
     from airflow.sdk.exceptions import AirflowSkipException
 
     from seedbank.orchestration.cases import Case
-    from seedbank.release import publish
+    from seedbank.release.publish import publish
 
     context = get_current_context()
     case = Case.of(Order.of(context, DOSSIERS))
@@ -143,7 +143,7 @@ def tag_mlflow() -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
     from seedbank.orchestration.cases import Case
-    from seedbank.release import publish
+    from seedbank.release.records import load_release
     from seedbank.tracking.log import log_decision, log_release
 
     case = Case.of(Order.of(get_current_context(), DOSSIERS))
@@ -151,7 +151,7 @@ def tag_mlflow() -> None:
         for decision in case.decisions():
             log_decision(case.bank, decision)
         if case.published:
-            log_release(case.bank, publish(case.bank, case.digest))  # finds the release that is there
+            log_release(case.bank, load_release(case.bank, case.dossier.concept, case.digest))
     except UsageError as error:
         raise AirflowSkipException(str(error)) from error
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import ClassVar
 
 from pydantic import Field
 
-from seedbank.bank import Bank
-from seedbank.errors import StoreError, UnusableReferences
+from seedbank.bank import Bank, KeptRecord
+from seedbank.errors import SeedbankError, UnusableReferences
+from seedbank.evidence.ledger import Entry
 from seedbank.records import DIGEST, Record
 
 
@@ -58,7 +60,7 @@ class Assessment(Record):
     measures: dict[str, float]
 
 
-class ReferenceSet(Record):
+class ReferenceSet(KeptRecord):
     """The frozen, ordered choice of references of a concept, with the results that allowed it.
 
     Attributes:
@@ -70,46 +72,30 @@ class ReferenceSet(Record):
         validation: digest of the Great Expectations result this choice passed.
     """
 
-    concept: str
+    KIND: ClassVar[str] = "reference set"
+    PLACE: ClassVar[str] = "reference-sets/{address}.json"
+    EVENT: ClassVar[str] = "references"
+    ADVICE: ClassVar[str] = "run `seedbank validate {concept}` first"
+    MISSING: ClassVar[type[SeedbankError]] = UnusableReferences
+
     concept_digest: str
     references: tuple[Reference, ...]
     assessments: tuple[Assessment, ...]
     measures: dict[str, float]
     validation: str
 
+    @classmethod
+    def announced(cls, entry: Entry) -> str:
+        """The set that a validation froze.
 
-def load_reference_set(bank: Bank, digest: str) -> ReferenceSet:
-    """The frozen set with this digest.
-
-    Raises:
-        UnusableReferences: there is none.
-        StoreError: its bytes do not have this digest.
-    """
-    try:
-        found = ReferenceSet.from_bytes(bank.store.get(f"reference-sets/{digest}.json"))
-    except KeyError:
-        raise UnusableReferences(
-            f"no reference set {digest} in {bank.store.url}; run `seedbank validate` first"
-        ) from None
-    if found.digest != digest:
-        raise StoreError(
-            f"expected reference set {digest}, got {found.digest}; the object was changed in {bank.store.url}"
-        )
-    return found
-
-
-def latest_reference_set(bank: Bank, concept_name: str) -> ReferenceSet:
-    """The set that the newest validation of the concept froze.
-
-    Raises:
-        UnusableReferences: it was never validated, or the newest validation refused its pool.
-    """
-    *_, newest = [None, *bank.ledger.entries(concept=concept_name, event="references")]
-    if newest is None:
-        raise UnusableReferences(f"no reference set for {concept_name}; run `seedbank validate {concept_name}` first")
-    if newest.event != "references.validated":
-        raise UnusableReferences(f"the photos of {concept_name} were refused on {newest.time}: {newest.data['reason']}")
-    return load_reference_set(bank, newest.data["reference_set"])
+        Raises:
+            UnusableReferences: it refused the photos.
+        """
+        if entry.event != "references.validated":
+            raise UnusableReferences(
+                f"the photos of {entry.concept} were refused on {entry.time}: {entry.data['reason']}"
+            )
+        return str(entry.data["reference_set"])
 
 
 def load_photos(bank: Bank, concept: str) -> tuple[Reference, ...]:

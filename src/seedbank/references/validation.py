@@ -41,14 +41,7 @@ from seedbank.references.judging.suite_runner import Checks, sitting
 from seedbank.references.judging.suites import PHOTOS, SET, photo_suite, set_suite
 from seedbank.references.measures.kept import measures_of
 from seedbank.references.photos import working_image
-from seedbank.references.records import (
-    Examination,
-    Reference,
-    ReferenceSet,
-    latest_reference_set,
-    load_photos,
-    load_reference_set,
-)
+from seedbank.references.records import Examination, Reference, ReferenceSet, load_photos
 from seedbank.references.report.page import Findings, write_report
 from seedbank.references.rights import check_reference
 
@@ -56,8 +49,6 @@ __all__ = [
     "Embeds",
     "Examination",
     "examine",
-    "latest_reference_set",
-    "load_reference_set",
     "validate",
     "working_image",
 ]
@@ -77,7 +68,7 @@ def validate(
     examination = examine(bank, concept, embedder=embedder, today=today)
     if examination.refusal:
         raise UnusableReferences(examination.explain_refusal())
-    return load_reference_set(bank, examination.reference_set)
+    return bank.load(ReferenceSet, examination.reference_set)
 
 
 def examine(bank: Bank, concept: Concept, *, embedder: Embeds | None = None, today: date | None = None) -> Examination:
@@ -231,8 +222,7 @@ def _freeze(bank: Bank, concept: Concept, chosen: tuple[Reference, ...], examina
         measures=examination.measures,
         validation=examination.validation,
     )
-    bank.store.put_new(f"reference-sets/{frozen.digest}.json", frozen.to_bytes())
-    return frozen.digest
+    return bank.keep(frozen).digest
 
 
 def _write_to_ledger(bank: Bank, examination: Examination) -> None:

@@ -9,15 +9,15 @@ All bytes follow from the dossier, the decisions and the store, so that a public
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from seedbank.bank import Bank
 from seedbank.errors import VerificationError
-from seedbank.evidence.signing import PublicKey, Statement, ensure_key
+from seedbank.evidence.signing import PublicKey, Signer, Statement, ensure_key
 from seedbank.records import sha256
 from seedbank.references.clearance import cleared
-from seedbank.references.records import Reference, load_reference_set
+from seedbank.references.records import Reference, ReferenceSet
 from seedbank.release.papers import datasheet, readme
 from seedbank.release.records import (
     DOSSIER,
@@ -34,15 +34,15 @@ from seedbank.release.records import (
 )
 from seedbank.release.software import software
 from seedbank.release.verify import read_stored, verify_files
-from seedbank.review.decisions import approved
-from seedbank.review.records import Decision, Dossier, envelope_of, load_dossier, trial_of
+from seedbank.review.decisions import Approval, approved
+from seedbank.review.records import Dossier, trial_of
 from seedbank.selection.seeds import Seed
 from seedbank.trials.images import read_picture
-from seedbank.trials.records import Candidate
+from seedbank.trials.records import Candidate, Trial
 
 
 def publish(bank: Bank, dossier_digest: str, *, today: date | None = None) -> Release:
-    """Publish the candidates of an approved dossier, or return the release that was published.
+    """Publish the candidates of an approved dossier, or return the release that was published. Everything is read once and handed on.
 
     Args:
         bank: holds the dossier and the decisions; gets the release.
@@ -54,25 +54,67 @@ def publish(bank: Bank, dossier_digest: str, *, today: date | None = None) -> Re
         UnusableReferences: the rights of a reference do not hold any more.
         VerificationError: a picture, seed or record is not the one that was approved.
     """
-    dossier = load_dossier(bank, dossier_digest)
+    dossier = bank.load(Dossier, dossier_digest)
     folder = release_folder(dossier.concept, dossier_digest)
     signer = ensure_key(bank.settings.keys, "release")
+    release = None
     if not bank.store.exists(f"{folder}/{STATEMENT}"):
-        decisions = approved(bank, dossier_digest)
-        references = cleared(bank, dossier.concept, dossier.references, today=today)
-        files = release_files(bank, dossier, decisions, references)
-        for name, data in files.items():
-            bank.store.put(f"{folder}/{name}", data)
-        sealed = signer.seal(_statement(files))
-        verify_files({**read_stored(bank, folder), STATEMENT: sealed}, signer.public)
-        bank.store.put_new(f"{folder}/{STATEMENT}", sealed)
-    return _published(bank, folder, dossier, signer.public)
+        release = _make(bank, folder, _gather(bank, dossier, today), signer)
+    return _put_on_record(bank, release or _read_back(bank, folder, signer.public), dossier)
 
 
-def release_files(
-    bank: Bank, dossier: Dossier, decisions: Sequence[Decision], references: tuple[Reference, ...]
-) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Approved:
+    """What goes into a release, read from the bank and checked.
+
+    Attributes:
+        dossier: what was approved.
+        approval: the signed decisions.
+        references: the photos, with their rights as they stand today.
+        trial: what found the images.
+        validation: digest of the checks that the reference set passed.
+        review_key: public key (PEM) that the decisions are signed with.
+        keeping: what the store was seen to guarantee.
+    """
+
+    dossier: Dossier
+    approval: Approval
+    references: tuple[Reference, ...]
+    trial: Trial
+    validation: str
+    review_key: str
+    keeping: Keeping
+
+
+def _gather(bank: Bank, dossier: Dossier, today: date | None) -> Approved:
+    """Ask the gate first, then the rights, then read the rest."""
+    approval = approved(bank, dossier)
+    return Approved(
+        dossier=dossier,
+        approval=approval,
+        references=cleared(bank, dossier.concept, dossier.references, today=today),
+        trial=trial_of(bank, dossier),
+        validation=bank.load(ReferenceSet, dossier.reference_set).validation,
+        review_key=PublicKey.read(bank.settings.keys / "review.pub").pem,
+        keeping=_keeping(bank),
+    )
+
+
+def _make(bank: Bank, folder: str, parts: Approved, signer: Signer) -> Release | None:
+    """Write the files, verify them as an auditor would, then the statement; None if another process signed this release first."""
+    files = release_files(bank, parts)
+    for name, data in files.items():
+        bank.store.put(f"{folder}/{name}", data)
+    sealed = signer.seal(_statement(files))
+    held = verify_files({**read_stored(bank, folder), STATEMENT: sealed}, signer.public)
+    if not bank.store.put_new(f"{folder}/{STATEMENT}", sealed):
+        return None
+    return Release(folder, held.manifest, sha256(sealed))
+
+
+def release_files(bank: Bank, parts: Approved) -> dict[str, bytes]:
     """Every file of the release but its statement."""
+    dossier = parts.dossier
     files: dict[str, bytes] = {DOSSIER: dossier.to_bytes()}
     images = []
     for number, candidate in enumerate(dossier.candidates, start=1):
@@ -83,20 +125,14 @@ def release_files(
         )
         files |= {image.file: read_picture(bank, dossier.folder, candidate), image.seed_file: seed.to_safetensors()}
         images.append(image)
-    files |= {decision_file(decision.seat): envelope_of(bank, decision) for decision in decisions}
-    manifest = _manifest(bank, dossier, tuple(images), tuple(decisions), references)
+    files |= {decision_file(signed.decision.seat): signed.envelope for signed in parts.approval.signed}
+    manifest = _manifest(parts, tuple(images))
     papers = {"README.md": readme(manifest), "datasheet.md": datasheet(manifest)}
     return files | {MANIFEST: manifest.to_bytes()} | {name: text.encode() for name, text in papers.items()}
 
 
-def _manifest(
-    bank: Bank,
-    dossier: Dossier,
-    images: tuple[ReleasedImage, ...],
-    decisions: tuple[Decision, ...],
-    references: tuple[Reference, ...],
-) -> Manifest:
-    trial = trial_of(bank, dossier)
+def _manifest(parts: Approved, images: tuple[ReleasedImage, ...]) -> Manifest:
+    dossier, trial = parts.dossier, parts.trial
     return Manifest(
         concept=dossier.concept,
         prompt=dossier.prompt,
@@ -105,8 +141,8 @@ def _manifest(
         trial=trial.key,
         trial_digest=trial.digest,
         reference_set=dossier.reference_set,
-        validation=load_reference_set(bank, dossier.reference_set).validation,
-        references=references,
+        validation=parts.validation,
+        references=parts.references,
         requested_by=dossier.requested_by,
         model=trial.model,
         encoder=trial.encoder,
@@ -115,18 +151,11 @@ def _manifest(
         recipe=trial.recipe,
         code_version=trial.code_version,
         software=software(),
-        decisions=decisions,
-        review_key=PublicKey.read(bank.settings.keys / "review.pub").pem,
-        ledger=_pin(bank, dossier),
-        keeping=_keeping(bank),
+        decisions=parts.approval.decisions,
+        review_key=parts.review_key,
+        ledger=Pin(number=parts.approval.last.number, entry=parts.approval.last.digest),
+        keeping=parts.keeping,
     )
-
-
-def _pin(bank: Bank, dossier: Dossier) -> Pin:
-    """The ledger's entry of the last decision: later entries may be there by the time another process finishes this publication."""
-    entries = bank.ledger.entries(concept=dossier.concept, event="decision.recorded")
-    *_, last = (entry for entry in entries if entry.data.get("dossier") == dossier.digest)
-    return Pin(number=last.number, entry=last.digest)
 
 
 def _keeping(bank: Bank) -> Keeping:
@@ -150,20 +179,23 @@ def _statement(files: dict[str, bytes]) -> Statement:
     return Statement.about(digests, PREDICATE, {"manifest": digests[MANIFEST]})
 
 
-def _published(bank: Bank, folder: str, dossier: Dossier, key: PublicKey) -> Release:
-    """The release in ``folder``, verified whole, and on the ledger."""
+def _read_back(bank: Bank, folder: str, key: PublicKey) -> Release:
+    """The release that lies in ``folder``, verified whole."""
     files = read_stored(bank, folder)
-    manifest = verify_files(files, key).manifest
+    return Release(folder, verify_files(files, key).manifest, sha256(files[STATEMENT]))
+
+
+def _put_on_record(bank: Bank, release: Release, dossier: Dossier) -> Release:
+    manifest = release.manifest
     if manifest.dossier != dossier.digest:
         raise VerificationError(
-            f"expected the release of dossier {dossier.digest} in {folder}, got that of {manifest.dossier}"
+            f"expected the release of dossier {dossier.digest} in {release.folder}, got that of {manifest.dossier}"
         )
-    release = Release(folder, manifest, sha256(files[STATEMENT]))
     bank.record_once(
         "release.published",
         concept=dossier.concept,
         key=dossier.digest,
-        folder=folder,
+        folder=release.folder,
         manifest=manifest.digest,
         statement=release.statement,
         images=len(manifest.images),

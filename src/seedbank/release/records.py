@@ -15,12 +15,13 @@ Nothing in the manifest depends on when or how often it is made, so that a publi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from seedbank.bank import Bank
-from seedbank.errors import UsageError
+from seedbank.bank import Bank, KeptRecord
+from seedbank.errors import UsageError, VerificationError
+from seedbank.evidence.signing import PublicKey, open_envelope
 from seedbank.models.card import ModelCard
-from seedbank.records import Record
+from seedbank.records import Record, sha256
 from seedbank.references.records import Reference
 from seedbank.review.records import Decision
 from seedbank.selection.records import SamplerConfig
@@ -42,7 +43,7 @@ class ReleasedImage(Record):
 
 
 class Pin(Record):
-    """A place in the ledger: the chain up to here is as it was when the release was signed."""
+    """A place in the ledger: the chain up to here is as it was when the last decision was recorded."""
 
     number: int
     entry: str
@@ -59,11 +60,15 @@ class Keeping(Record):
     """``none``: only the signature shows a change, nothing prevents one."""
 
 
-class Manifest(Record):
+class Manifest(KeptRecord):
     """Everything an auditor needs, by digest."""
 
+    KIND: ClassVar[str] = "release"
+    PLACE: ClassVar[str] = "releases/{concept}/{address:.12}/manifest.json"
+    EVENT: ClassVar[str] = "release.published"
+    ADVICE: ClassVar[str] = "`seedbank status` says where it stands"
+
     format: Literal["seedbank-release/1"] = "seedbank-release/1"
-    concept: str
     prompt: str
     images: tuple[ReleasedImage, ...]
     dossier: str
@@ -88,8 +93,13 @@ class Manifest(Record):
     review_key: str
     """Public key (PEM) that the decisions are signed with."""
     ledger: Pin
-    """The entry of the last decision."""
+    """The entry of the last decision: whatever was written after it may have been written by the time a killed publication is finished."""
     keeping: Keeping
+
+    @property
+    def address(self) -> str:
+        """The dossier it publishes: a dossier has one release."""
+        return self.dossier
 
     @property
     def scripted(self) -> bool:
@@ -122,12 +132,31 @@ class Release:
     statement: str
 
 
-def latest_release(bank: Bank, concept: str) -> str:
+def load_release(bank: Bank, concept: str, dossier: str) -> Release:
+    """The published release of a dossier: its manifest, as the release key signed it. :func:`seedbank.release.verify.verify_files` checks
+    the other files.
+
+    Raises:
+        UsageError: there is none, or its publication was not finished.
+        VerificationError: the manifest is not the one that was signed.
+    """
+    manifest = bank.load(Manifest, dossier, concept=concept)
+    folder = release_folder(concept, dossier)
+    try:
+        sealed = bank.store.get(f"{folder}/{STATEMENT}")
+    except KeyError:
+        raise UsageError(
+            f"expected {STATEMENT} in {folder}, the publication was not finished; `seedbank release {concept}` finishes it"
+        ) from None
+    signed = open_envelope(sealed, PublicKey.read(bank.settings.keys / "release.pub")).predicate.get("manifest")
+    if signed != manifest.digest:
+        raise VerificationError(f"expected manifest {signed} in {folder}, as it was signed, got {manifest.digest}")
+    return Release(folder, manifest, sha256(sealed))
+
+
+def newest_release_folder(bank: Bank, concept: str) -> str:
     """Key prefix of the release of ``concept`` that was published last; raises :class:`~seedbank.errors.UsageError` if there is none."""
-    *_, newest = [None, *bank.ledger.entries(concept=concept, event="release.published")]
-    if newest is None:
-        raise UsageError(f"no release of {concept!r} yet; `seedbank status` says where it stands")
-    return str(newest.data["folder"])
+    return release_folder(concept, bank.newest_address(Manifest, concept))
 
 
 def pinned_entries(bank: Bank) -> dict[int, str]:

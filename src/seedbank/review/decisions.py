@@ -7,20 +7,36 @@ closed: whatever is missing, unreadable or odd means no.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
 
 from seedbank.bank import Bank
 from seedbank.errors import NotApproved, RefusedError, UsageError
+from seedbank.evidence.ledger import Entry
 from seedbank.evidence.signing import ensure_key
-from seedbank.records import sha256
 from seedbank.references.clearance import cleared
-from seedbank.review.records import Decision, Dossier, _key, decision_of, envelope_of, load_dossier
+from seedbank.review.records import Decision, Dossier, SignedDecision, decision_key, decision_of, signed_decision
 from seedbank.review.roster import SEATS, Reviewer, Roster, load_roster
 
 MIN_REASON = 5
 """Characters; the shortest reason that can say something."""
+
+
+@dataclass(frozen=True)
+class Approval:
+    """The decisions that allow publishing a dossier."""
+
+    signed: tuple[SignedDecision, ...]
+    """One for each seat, in order."""
+    last: Entry
+    """The ledger's entry of the decision that was recorded last."""
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What was decided."""
+        return tuple(signed.decision for signed in self.signed)
 
 
 def record_decision(
@@ -44,7 +60,7 @@ def record_decision(
         UsageError: no such seat or dossier, or the reason is too short to say anything.
         NotApproved: this person may not answer, or the seat has another answer already.
     """
-    frozen = load_dossier(bank, dossier)
+    frozen = bank.load(Dossier, dossier)
     if not 1 <= seat <= SEATS or len(reason.strip()) < MIN_REASON:
         raise UsageError(
             f"expected a seat from 1 to {SEATS} and a reason of at least {MIN_REASON} characters, got {seat} and {reason!r}"
@@ -66,15 +82,16 @@ def record_decision(
     check_different([decision, *others])
     if verdict == "publish" and decision_of(bank, dossier, seat) is None:
         cleared(bank, frozen.concept, frozen.references, today=today)
-    envelope = ensure_key(bank.settings.keys, "review").seal(decision.statement())
-    if not bank.store.put_new(_key(dossier, seat), envelope):
-        decision = _same_answer(decision, decision_of(bank, dossier, seat))
-    settle(bank, decision)
-    return decision
+    signed = SignedDecision(decision, ensure_key(bank.settings.keys, "review").seal(decision.statement()))
+    if not bank.store.put_new(decision_key(dossier, seat), signed.envelope):
+        signed = _same_answer(decision, signed_decision(bank, dossier, seat))
+    settle(bank, signed)
+    return signed.decision
 
 
-def settle(bank: Bank, decision: Decision) -> None:
+def settle(bank: Bank, signed: SignedDecision) -> None:
     """Put a decision that is signed and stored on the ledger, if it is not there: whoever recorded it may have been killed in between."""
+    decision = signed.decision
     bank.record_once(
         "decision.recorded",
         concept=decision.concept,
@@ -86,28 +103,31 @@ def settle(bank: Bank, decision: Decision) -> None:
         reason=decision.reason,
         scripted=decision.scripted,
         via=decision.via,
-        envelope=sha256(envelope_of(bank, decision)),
+        envelope=signed.digest,
     )
 
 
-def approved(bank: Bank, dossier: str) -> tuple[Decision, ...]:
-    """The decisions that allow publishing ``dossier``, in the order of their seats.
+def approved(bank: Bank, dossier: Dossier) -> Approval:
+    """The decisions that allow publishing ``dossier``. The ledger is read once and its chain checked on the way.
 
     Raises:
         NotApproved: anything but two different people of the roster, neither of whom asked for it, saying "publish" with a reason, signed
             and on the ledger; the message says what.
     """
     try:
-        frozen = load_dossier(bank, dossier)
-        bank.ledger.verify()
-        _check_frozen(bank, frozen)
-        decisions = tuple(_on_record(bank, frozen, seat) for seat in range(1, SEATS + 1))
-        check_approval(decisions, frozen.requested_by, load_roster(bank.settings.roster))
+        entries = [entry for entry in bank.ledger.verified() if entry.concept == dossier.concept]
+        _check_frozen(entries, dossier)
+        decided = [entry for entry in entries if entry.event == "decision.recorded"]
+        found = [_on_record(bank, decided, dossier, seat) for seat in range(1, SEATS + 1)]
+        approval = Approval(
+            tuple(signed for signed, _ in found), max((entry for _, entry in found), key=lambda entry: entry.number)
+        )
+        check_approval(approval.decisions, dossier.requested_by, load_roster(bank.settings.roster))
     except NotApproved:
         raise
     except (RefusedError, UsageError) as error:
-        raise NotApproved(f"dossier {dossier[:12]} is not approved: {error}") from error
-    return decisions
+        raise NotApproved(f"dossier {dossier.digest[:12]} is not approved: {error}") from error
+    return approval
 
 
 def check_approval(decisions: Collection[Decision], requested_by: Collection[str], roster: Roster | None) -> None:
@@ -152,29 +172,28 @@ def check_different(decisions: Collection[Decision]) -> None:
         )
 
 
-def _on_record(bank: Bank, dossier: Dossier, seat: int) -> Decision:
-    decision = decision_of(bank, dossier.digest, seat)
-    if decision is None:
+def _on_record(bank: Bank, decided: Sequence[Entry], dossier: Dossier, seat: int) -> tuple[SignedDecision, Entry]:
+    """The decision of ``seat`` and the entry that names its envelope."""
+    signed = signed_decision(bank, dossier.digest, seat)
+    if signed is None:
         raise NotApproved(f"seat {seat} has not answered on dossier {dossier.digest[:12]}; review it in Airflow")
-    sealed = sha256(bank.store.get(_key(dossier.digest, seat)))
-    for entry in bank.ledger.entries(concept=dossier.concept, event="decision.recorded"):
-        if entry.data.get("envelope") == sealed and entry.data.get("key") == _entry_key(decision):
-            return decision
+    for entry in decided:
+        if entry.data.get("envelope") == signed.digest and entry.data.get("key") == _entry_key(signed.decision):
+            return signed, entry
     raise NotApproved(
         f"the decision of seat {seat} on dossier {dossier.digest[:12]} is not on the ledger; it did not come through the review"
     )
 
 
-def _check_frozen(bank: Bank, dossier: Dossier) -> None:
-    frozen = bank.ledger.entries(concept=dossier.concept, event="dossier.frozen")
-    if not any(entry.data.get("key") == dossier.digest for entry in frozen):
+def _check_frozen(entries: Sequence[Entry], dossier: Dossier) -> None:
+    if not any(entry.event == "dossier.frozen" and entry.data.get("key") == dossier.digest for entry in entries):
         raise NotApproved(f"dossier {dossier.digest[:12]} was never frozen on the ledger; it did not come from a trial")
 
 
-def _same_answer(given: Decision, recorded: Decision | None) -> Decision:
+def _same_answer(given: Decision, recorded: SignedDecision | None) -> SignedDecision:
     """The recorded answer if ``given`` says the same."""
-    if recorded is None or recorded.model_copy(update={"time": given.time}) != given:
-        said = f"{recorded.reviewer}: {recorded.verdict}" if recorded else "something unreadable"
+    if recorded is None or recorded.decision.model_copy(update={"time": given.time}) != given:
+        said = f"{recorded.decision.reviewer}: {recorded.decision.verdict}" if recorded else "something unreadable"
         raise NotApproved(
             f"seat {given.seat} has answered on dossier {given.dossier[:12]} already ({said}); an answer stands"
         )

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
 
 from seedbank.bank import Bank
 from seedbank.errors import RefusedError
-from seedbank.references.records import load_reference_set
+from seedbank.references.records import ReferenceSet
 from seedbank.review.flags import find_flags
-from seedbank.review.records import Dossier, load_dossier, trial_of
+from seedbank.review.records import Dossier
 from seedbank.trials.contact_sheet import to_png
 from seedbank.trials.records import Trial
-from seedbank.trials.sheet import draw_sheet
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from seedbank.trials.sheet import TrialPictures, draw_sheet
 
 
 def prepare_dossier(bank: Bank, trial: Trial, *, today: date | None = None) -> Dossier:
@@ -32,13 +28,14 @@ def prepare_dossier(bank: Bank, trial: Trial, *, today: date | None = None) -> D
     """
     for entry in bank.ledger.entries(concept=trial.concept, event="dossier.frozen"):
         if entry.data.get("trial_digest") == trial.digest:
-            return load_dossier(bank, str(entry.data["key"]))
+            return bank.load(Dossier, Dossier.announced(entry))
     accepted = tuple(candidate for candidate in trial.candidates if candidate.accepted)
     if not accepted:
         raise RefusedError(
             f"no candidate of {trial.concept} was accepted, so there is nothing to review: {_why(trial)}"
         )
-    references = load_reference_set(bank, trial.reference_set).references
+    references = bank.load(ReferenceSet, trial.reference_set).references
+    pictures = TrialPictures.read(bank, trial, references, accepted)
     dossier = Dossier(
         concept=trial.concept,
         prompt=trial.prompt,
@@ -50,16 +47,17 @@ def prepare_dossier(bank: Bank, trial: Trial, *, today: date | None = None) -> D
         plain=trial.plain,
         candidates=accepted,
         pool=trial.pool,
-        flags=find_flags(bank, trial, accepted, references, today=today or datetime.now(UTC).date()),
+        flags=find_flags(trial, accepted, pictures, today=today or datetime.now(UTC).date()),
     )
-    _freeze(bank, dossier)
+    sheet = draw_sheet(trial, pictures, accepted, notes=dossier.flags)
+    _freeze(bank, dossier, to_png(sheet))
     return dossier
 
 
-def _freeze(bank: Bank, dossier: Dossier) -> None:
+def _freeze(bank: Bank, dossier: Dossier, sheet: bytes) -> None:
     """Sheet first, then the dossier, then the ledger: whoever finds the entry finds the rest."""
-    bank.store.put(dossier.sheet, to_png(dossier_sheet(bank, dossier)))
-    bank.store.put_new(f"dossiers/{dossier.digest}.json", dossier.to_bytes())
+    bank.store.put(dossier.sheet, sheet)
+    bank.keep(dossier)
     bank.record_once(
         "dossier.frozen",
         concept=dossier.concept,
@@ -68,17 +66,6 @@ def _freeze(bank: Bank, dossier: Dossier) -> None:
         trial_digest=dossier.trial_digest,
         reference_set=dossier.reference_set,
         candidates=len(dossier.candidates),
-    )
-
-
-def dossier_sheet(bank: Bank, dossier: Dossier) -> Image:
-    """References, plain images and candidates of a dossier on one contact sheet."""
-    return draw_sheet(
-        bank,
-        trial_of(bank, dossier),
-        references=dossier.references,
-        candidates=dossier.candidates,
-        notes=dossier.flags,
     )
 
 

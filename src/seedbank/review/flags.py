@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from seedbank.bank import Bank
-from seedbank.references.photos import working_image
 from seedbank.references.records import Reference
-from seedbank.trials.images import open_picture
 from seedbank.trials.records import Candidate, Trial
+from seedbank.trials.sheet import TrialPictures
 
 FEW_REFERENCES = 6
 """Fewer photos than this leave little to tell the concept from its circumstances."""
@@ -32,14 +30,14 @@ Pictures = Sequence[npt.NDArray[np.float32]]
 
 
 def find_flags(
-    bank: Bank, trial: Trial, candidates: Sequence[Candidate], references: Sequence[Reference], *, today: date
+    trial: Trial, candidates: Sequence[Candidate], pictures: TrialPictures, *, today: date
 ) -> tuple[str, ...]:
-    """Everything about ``candidates`` and ``references`` that a reviewer should know."""
+    """Everything about ``candidates`` and the reference photos that a reviewer should know."""
     return (
         *_search_flags(trial, candidates),
-        *_reference_flags(references, today),
+        *_reference_flags([reference for reference, _ in pictures.photos], today),
         *_noise_flags(candidates),
-        *_copy_flags(bank, trial, candidates, references),
+        *_copy_flags(candidates, pictures),
     )
 
 
@@ -84,13 +82,9 @@ def _noise_flags(candidates: Sequence[Candidate]) -> list[str]:
     return [f"{why}: {_names(items)}; look for artefacts" for why, items in found if items]
 
 
-def _copy_flags(
-    bank: Bank, trial: Trial, candidates: Sequence[Candidate], references: Sequence[Reference]
-) -> list[str]:
-    photos = [_thumbnail(working_image(bank, item)) for item in references]
-    near = [
-        item for item in candidates if _nearest(_thumbnail(open_picture(bank, trial.folder, item)), photos) < COPY_RMS
-    ]
+def _copy_flags(candidates: Sequence[Candidate], pictures: TrialPictures) -> list[str]:
+    photos = [_thumbnail(image) for _, image in pictures.photos]
+    near = [item for item in candidates if _nearest(_thumbnail(pictures.images[item.image]), photos) < COPY_RMS]
     return [f"almost a copy of a reference photo: {_names(near)}"] if near else []
 
 

@@ -1,29 +1,38 @@
-"""."""
+"""The records of a review: the dossier that reviewers see, and their signed decisions about it.
+
+A decision is an in-toto statement about a dossier's digest, in an envelope that the review key signed. It lies under
+``decisions/<dossier>/<seat>.json``.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from seedbank.bank import Bank
-from seedbank.errors import UsageError, VerificationError
+from seedbank.bank import Bank, KeptRecord
+from seedbank.errors import VerificationError
 from seedbank.evidence.signing import PublicKey, Statement, open_envelope
 from seedbank.records import DIGEST, Record, canonical_json, sha256
 from seedbank.references.records import Reference
 from seedbank.review.roster import SEATS
 from seedbank.selection.records import PoolStatistics
-from seedbank.trials.records import Candidate, Trial, load_trial, trial_folder
+from seedbank.trials.records import Candidate, Trial, trial_folder
 
 
-class Dossier(Record):
+class Dossier(KeptRecord):
     """References, plain-seed images and accepted candidates side by side, with scores and flags.
 
     Its pictures lie in the store: references under ``working/<photo>.png``, all others under ``<trial folder>/images/<image>.png``, and
     the contact sheet under ``dossiers/<digest>/sheet.png``. ``dossiers/<digest>.json`` holds the dossier itself.
     """
 
-    concept: str
+    KIND: ClassVar[str] = "dossier"
+    PLACE: ClassVar[str] = "dossiers/{address}.json"
+    EVENT: ClassVar[str] = "dossier.frozen"
+    ADVICE: ClassVar[str] = "`seedbank status` says where it stands"
+
     prompt: str
     trial: str
     """The trial's key."""
@@ -48,37 +57,9 @@ class Dossier(Record):
         return f"dossiers/{self.digest}/sheet.png"
 
 
-def load_dossier(bank: Bank, digest: str) -> Dossier:
-    """The frozen dossier with this digest.
-
-    Raises:
-        UsageError: there is none.
-        VerificationError: its bytes do not have this digest.
-    """
-    try:
-        data = bank.store.get(f"dossiers/{digest}.json")
-    except KeyError:
-        raise UsageError(
-            f"no dossier {digest} in {bank.store.url}; `seedbank status` says where each concept stands"
-        ) from None
-    if sha256(data) != digest:
-        raise VerificationError(
-            f"expected dossier {digest}, got {sha256(data)}; the object was changed in {bank.store.url}"
-        )
-    return Dossier.from_bytes(data)
-
-
-def latest_dossier(bank: Bank, concept: str) -> Dossier:
-    """The dossier of ``concept`` that was frozen last; raises :class:`~seedbank.errors.UsageError` if there is none."""
-    *_, newest = [None, *bank.ledger.entries(concept=concept, event="dossier.frozen")]
-    if newest is None:
-        raise UsageError(f"no dossier of {concept!r} is frozen yet; `seedbank status` says where it stands")
-    return load_dossier(bank, str(newest.data["key"]))
-
-
 def trial_of(bank: Bank, dossier: Dossier) -> Trial:
     """The trial behind ``dossier``; raises :class:`~seedbank.errors.VerificationError` if it is not the one that was frozen."""
-    trial = load_trial(bank, dossier.concept, dossier.trial)
+    trial = bank.load(Trial, dossier.trial, concept=dossier.concept)
     if trial.digest != dossier.trial_digest:
         raise VerificationError(
             f"expected trial {dossier.trial_digest}, got {trial.digest}; it was changed after the freeze"
@@ -124,14 +105,27 @@ class Decision(Record):
         return decision
 
 
-def decision_of(bank: Bank, dossier: str, seat: int) -> Decision | None:
+@dataclass(frozen=True)
+class SignedDecision:
+    """A decision and the envelope that proves it."""
+
+    decision: Decision
+    envelope: bytes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the envelope: what the ledger names a decision by."""
+        return sha256(self.envelope)
+
+
+def signed_decision(bank: Bank, dossier: str, seat: int) -> SignedDecision | None:
     """The signed decision of ``seat``, or None while it has not answered.
 
     Raises:
         VerificationError: what lies there was not signed with the review key, or is about something else.
     """
     try:
-        envelope = bank.store.get(_key(dossier, seat))
+        envelope = bank.store.get(decision_key(dossier, seat))
     except KeyError:
         return None
     decision = read_decision(envelope, PublicKey.read(bank.settings.keys / "review.pub"))
@@ -140,7 +134,13 @@ def decision_of(bank: Bank, dossier: str, seat: int) -> Decision | None:
             f"expected the decision of seat {seat} on dossier {dossier[:12]}, got that of seat {decision.seat} on "
             f"{decision.dossier[:12]}; it was copied there"
         )
-    return decision
+    return SignedDecision(decision, envelope)
+
+
+def decision_of(bank: Bank, dossier: str, seat: int) -> Decision | None:
+    """The decision of ``seat`` alone; like :func:`signed_decision`."""
+    signed = signed_decision(bank, dossier, seat)
+    return signed.decision if signed else None
 
 
 def read_decision(envelope: bytes, key: PublicKey) -> Decision:
@@ -148,14 +148,10 @@ def read_decision(envelope: bytes, key: PublicKey) -> Decision:
     return Decision.from_statement(open_envelope(envelope, key))
 
 
-def envelope_of(bank: Bank, decision: Decision) -> bytes:
-    """The stored envelope of a decision on record."""
-    return bank.store.get(_key(decision.dossier, decision.seat))
+def decision_key(dossier: str, seat: int) -> str:
+    """Where the signed answer of ``seat`` lies in the store."""
+    return f"decisions/{dossier}/{seat}.json"
 
 
 def _subject(dossier: str) -> str:
     return f"dossiers/{dossier}.json"
-
-
-def _key(dossier: str, seat: int) -> str:
-    return f"decisions/{dossier}/{seat}.json"

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 from seedbank.bank import Bank
 from seedbank.errors import OutsideError, UsageError
-from seedbank.references.records import load_reference_set
+from seedbank.references.records import ReferenceSet
 from seedbank.release.software import software
 from seedbank.selection.seeds import Seed
 from seedbank.trials.contact_sheet import to_png
 from seedbank.trials.images import decode, read_picture
 from seedbank.trials.records import Candidate, Trial
-from seedbank.trials.sheet import draw_sheet
+from seedbank.trials.sheet import TrialPictures, draw_sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,11 +86,11 @@ def log_decision(bank: Bank, decision: Decision) -> None:
         UsageError: the trial was never logged.
         OutsideError: the server cannot be reached or refuses.
     """
-    from seedbank.review.records import load_dossier
+    from seedbank.review.records import Dossier
 
     script = " by script" if decision.scripted else ""
     said = {f"seedbank.seat_{decision.seat}": f"{decision.verdict} ({decision.reviewer}{script}): {decision.reason}"}
-    _tag(bank, decision.concept, load_dossier(bank, decision.dossier).trial, said)
+    _tag(bank, decision.concept, bank.load(Dossier, decision.dossier).trial, said)
 
 
 def log_release(bank: Bank, release: Release) -> None:
@@ -276,13 +276,14 @@ def _webp(image: Image) -> bytes:
 
 def _log_whole(bank: Bank, mlflow: _Client, run: _Run, trial: Trial) -> None:
     """What concerns all starts of a trial, last: a run that is whole has whole children."""
-    references = load_reference_set(bank, trial.reference_set).references
+    references = bank.load(ReferenceSet, trial.reference_set).references
     pages = _reference_pages(bank, trial)
     mlflow.log(
         run, params=_params(trial), metrics=_metrics(bank, trial), tags=_tags(trial) | _page_tags(bank, trial, pages)
     )
     _log_dataset(mlflow, run, trial, [item.name for item in references])
-    sheet = draw_sheet(bank, trial, references=references, candidates=trial.candidates)
+    pictures = TrialPictures.read(bank, trial, references, trial.candidates)
+    sheet = draw_sheet(trial, pictures, trial.candidates)
     papers = {"trial.json": trial.to_bytes(), "environment.json": json.dumps(software(), indent=2).encode()}
     photos = [item.model_dump(mode="json") for item in references]
     beside = {f"references/{name}": bank.store.get(key) for name, key in pages.items()}

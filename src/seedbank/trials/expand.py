@@ -25,8 +25,6 @@ from seedbank.trials.records import (
     Tally,
     Trial,
     expansion_folder,
-    load_expansion,
-    load_trial,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ def expand_seeds(
         progress("load", 1, 1)
         finds = [_seed(bank, trial, digest) for digest in seeds]
         _store(bank, trial, finds, key, count, _expand(finds, count, parts, progress))
-    return load_expansion(bank, trial.concept, key)
+    return bank.load(ExpansionRecord, key, concept=trial.concept)
 
 
 def find_candidate(bank: Bank, digest: str) -> tuple[Trial, Candidate]:
@@ -86,7 +84,7 @@ def find_candidate(bank: Bank, digest: str) -> tuple[Trial, Candidate]:
         )
     found: dict[str, tuple[Trial, Candidate]] = {}
     for entry in bank.ledger.entries(event="trial.finished"):
-        trial = load_trial(bank, entry.concept, str(entry.data["key"]))
+        trial = bank.load(Trial, Trial.announced(entry), concept=entry.concept)
         for candidate in trial.candidates:
             if candidate.seed.startswith(digest):
                 found[candidate.seed] = trial, candidate
@@ -152,7 +150,7 @@ def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Guard, Agreement | None]:
                 f"expected the {name} {wanted.name} {wanted.content[:12]} of trial {trial.key[:12]}, got {card.content[:12]}; "
                 "search again with the new one"
             )
-    references = ReferenceSet.from_bytes(bank.store.get(f"reference-sets/{trial.reference_set}.json"))
+    references = bank.load(ReferenceSet, trial.reference_set)
     sampler = make_sampler(model.pipeline, trial.prompt, trial.sampler)
     photos = stack_images(reference_images(bank, references), trial.sampler.height, trial.sampler.width)
     photos = photos.to(sampler.family.device)
@@ -204,36 +202,36 @@ def _store(bank: Bank, trial: Trial, finds: Sequence[Seed], key: str, count: int
     for find in finds:
         bank.store.put(f"{folder}/seeds/{find.digest}.safetensors", find.to_safetensors())
     images = tuple(_keep(bank, folder, child) for child in expansion.offspring)
-    record = ExpansionRecord(
-        key=key,
-        concept=trial.concept,
-        trial=trial.key,
-        finds=tuple(find.digest for find in finds),
-        asked=count,
-        prompt=trial.prompt,
-        model=trial.model,
-        guard=trial.guard,
-        encoder=trial.encoder if expansion.semantic_limit is not None else None,
-        sampler=trial.sampler,
-        code_version=code_version(),
-        images=images,
-        cosine=expansion.cosine,
-        probed={f"{cosine:g}": share for cosine, share in expansion.probed.items()},
-        apart=expansion.apart,
-        bar=expansion.bar,
-        semantic_limit=expansion.semantic_limit,
-        acceptance=expansion.rate,
-        tried={
-            kind: Tally(drawn=tried.drawn, accepted=tried.accepted, alike=tried.alike, undone=tried.undone)
-            for kind, tried in expansion.tried.items()
-        },
-        vendi=expansion.vendi,
-        distances=expansion.distances,
-        network_evaluations=expansion.network_evaluations,
-        plain_samples_each=expansion.plain_samples_each if images else 0.0,
+    record = bank.keep(
+        ExpansionRecord(
+            key=key,
+            concept=trial.concept,
+            trial=trial.key,
+            finds=tuple(find.digest for find in finds),
+            asked=count,
+            prompt=trial.prompt,
+            model=trial.model,
+            guard=trial.guard,
+            encoder=trial.encoder if expansion.semantic_limit is not None else None,
+            sampler=trial.sampler,
+            code_version=code_version(),
+            images=images,
+            cosine=expansion.cosine,
+            probed={f"{cosine:g}": share for cosine, share in expansion.probed.items()},
+            apart=expansion.apart,
+            bar=expansion.bar,
+            semantic_limit=expansion.semantic_limit,
+            acceptance=expansion.rate,
+            tried={
+                kind: Tally(drawn=tried.drawn, accepted=tried.accepted, alike=tried.alike, undone=tried.undone)
+                for kind, tried in expansion.tried.items()
+            },
+            vendi=expansion.vendi,
+            distances=expansion.distances,
+            network_evaluations=expansion.network_evaluations,
+            plain_samples_each=expansion.plain_samples_each if images else 0.0,
+        )
     )
-    bank.store.put_new(f"{folder}/expansion.json", record.to_bytes())
-    record = load_expansion(bank, trial.concept, key)  # another process may have been first
     bank.record_once(
         "expansion.finished",
         concept=record.concept,

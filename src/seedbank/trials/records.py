@@ -5,12 +5,11 @@ Nothing here depends on the clock or the machine's speed: the same inputs give t
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from seedbank.bank import Bank
-from seedbank.errors import UsageError, VerificationError
+from seedbank.bank import KeptRecord
 from seedbank.models.card import ModelCard
 from seedbank.records import DIGEST, Record
 from seedbank.selection.records import Cost, PoolStatistics, SamplerConfig, Scores
@@ -36,12 +35,16 @@ class Candidate(Record):
     """Why, in plain words, and which rule ended the search."""
 
 
-class Trial(Record):
+class Trial(KeptRecord):
     """One search for seeds of one concept against one reference set with one recipe."""
+
+    KIND: ClassVar[str] = "trial"
+    PLACE: ClassVar[str] = "trials/{concept}/{address}/trial.json"
+    EVENT: ClassVar[str] = "trial.finished"
+    ADVICE: ClassVar[str] = "run `seedbank optimise {concept}`"
 
     key: str = Field(pattern=DIGEST)
     """Digest of everything that went in: concept, reference set, model, sampler, recipe, code."""
-    concept: str
     concept_digest: str
     reference_set: str = Field(pattern=DIGEST)
     prompt: str
@@ -60,6 +63,11 @@ class Trial(Record):
     reachability: Literal["plain", "optimised", "unreachable"]
 
     @property
+    def address(self) -> str:
+        """Its key."""
+        return self.key
+
+    @property
     def folder(self) -> str:
         """Key prefix of everything this trial stored."""
         return trial_folder(self.concept, self.key)
@@ -68,34 +76,6 @@ class Trial(Record):
 def trial_folder(concept: str, key: str) -> str:
     """Key prefix of a trial."""
     return f"trials/{concept}/{key}"
-
-
-def load_trial(bank: Bank, concept: str, key: str) -> Trial:
-    """The trial of ``concept`` with ``key``.
-
-    Raises:
-        UsageError: there is none.
-        VerificationError: what is stored is not that trial.
-    """
-    try:
-        trial = Trial.from_bytes(bank.store.get(f"{trial_folder(concept, key)}/trial.json"))
-    except KeyError:
-        raise UsageError(
-            f"no trial {key} of {concept!r} in {bank.store.url}; run `seedbank optimise {concept}`"
-        ) from None
-    if (trial.concept, trial.key) != (concept, key):
-        raise VerificationError(
-            f"expected trial {key} of {concept!r}, got {trial.key} of {trial.concept!r}; it was moved"
-        )
-    return trial
-
-
-def latest_trial(bank: Bank, concept: str) -> Trial:
-    """The trial of ``concept`` that finished last, by the ledger; raises UsageError when there is none."""
-    finished = [entry.data["key"] for entry in bank.ledger.entries(concept=concept, event="trial.finished")]
-    if not finished:
-        raise UsageError(f"no finished trial of {concept!r}; run `seedbank optimise {concept}`")
-    return load_trial(bank, concept, finished[-1])
 
 
 class Expanded(Record):
@@ -127,12 +107,16 @@ class Tally(Record):
     undone: int
 
 
-class ExpansionRecord(Record):
+class ExpansionRecord(KeptRecord):
     """Many images from one accepted candidate of a trial, or from several."""
+
+    KIND: ClassVar[str] = "expansion"
+    PLACE: ClassVar[str] = "expansions/{concept}/{address}/expansion.json"
+    EVENT: ClassVar[str] = "expansion.finished"
+    ADVICE: ClassVar[str] = "run `seedbank expand SEED`"
 
     key: str = Field(pattern=DIGEST)
     """Digest of everything that went in: trial, seeds, count, plan, code."""
-    concept: str
     trial: str = Field(pattern=DIGEST)
     """Key of the trial that found the seeds."""
     finds: tuple[str, ...] = Field(min_length=1)
@@ -168,13 +152,10 @@ class ExpansionRecord(Record):
     plain_samples_each: float
     """What one accepted image cost, in plain samples; 0 where none was accepted."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_find(cls, data: Any) -> Any:
-        """Records of before several finds could be expanded name one."""
-        if isinstance(data, dict) and "find" in data:
-            return {name: value for name, value in data.items() if name != "find"} | {"finds": (data["find"],)}
-        return data
+    @property
+    def address(self) -> str:
+        """Its key."""
+        return self.key
 
     @property
     def folder(self) -> str:
@@ -185,21 +166,3 @@ class ExpansionRecord(Record):
 def expansion_folder(concept: str, key: str) -> str:
     """Key prefix of an expansion."""
     return f"expansions/{concept}/{key}"
-
-
-def load_expansion(bank: Bank, concept: str, key: str) -> ExpansionRecord:
-    """The expansion of ``concept`` with ``key``.
-
-    Raises:
-        UsageError: there is none.
-        VerificationError: what is stored is not that expansion.
-    """
-    try:
-        record = ExpansionRecord.from_bytes(bank.store.get(f"{expansion_folder(concept, key)}/expansion.json"))
-    except KeyError:
-        raise UsageError(f"no expansion {key} of {concept!r} in {bank.store.url}; run `seedbank expand SEED`") from None
-    if (record.concept, record.key) != (concept, key):
-        raise VerificationError(
-            f"expected expansion {key} of {concept!r}, got {record.key} of {record.concept!r}; it was moved"
-        )
-    return record

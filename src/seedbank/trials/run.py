@@ -27,7 +27,7 @@ from seedbank.records import canonical_json, sha256
 from seedbank.references.photos import reference_images
 from seedbank.storage.images import pixel_digest, png
 from seedbank.trials.code import code_version
-from seedbank.trials.records import Candidate, Trial, load_trial, trial_folder
+from seedbank.trials.records import Candidate, Trial, trial_folder
 
 if TYPE_CHECKING:
     from seedbank.bank import Bank
@@ -74,7 +74,7 @@ def run_trial(
     inputs = load_inputs(concept, reference_set)
     tell("load", 1, 1)
     if bank.store.exists(f"{trial_folder(concept.name, inputs.key)}/trial.json"):
-        return load_trial(bank, concept.name, inputs.key)
+        return bank.load(Trial, inputs.key, concept=concept.name)
     _raise_if_known_unreachable(bank, concept.name, inputs.key)
     requesters = _start(bank, inputs, requested_by)
     selection = _select(bank, inputs, tell)
@@ -245,27 +245,27 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection, requested_by: tupl
     bank.store.put(f"{inputs.folder}/pool.safetensors", selection.explored.to_safetensors())
     for find in selection.finds:
         bank.store.put(f"{inputs.folder}/traces/{find.start.digest}.json", _trace(find))
-    trial = Trial(
-        key=inputs.key,
-        concept=inputs.concept.name,
-        concept_digest=inputs.concept.digest,
-        reference_set=inputs.reference_set.digest,
-        prompt=inputs.concept.prompt,
-        model=inputs.model.card,
-        encoder=inputs.encoder.card,
-        guard=inputs.guard.card,
-        sampler=selection.sampler,
-        recipe=selection.recipe.to_dict(),
-        code_version=inputs.code,
-        requested_by=requested_by,
-        pool=selection.pool,
-        plain=plain,
-        candidates=candidates,
-        cost=selection.cost,
-        reachability=selection.reachability,
+    trial = bank.keep(
+        Trial(
+            key=inputs.key,
+            concept=inputs.concept.name,
+            concept_digest=inputs.concept.digest,
+            reference_set=inputs.reference_set.digest,
+            prompt=inputs.concept.prompt,
+            model=inputs.model.card,
+            encoder=inputs.encoder.card,
+            guard=inputs.guard.card,
+            sampler=selection.sampler,
+            recipe=selection.recipe.to_dict(),
+            code_version=inputs.code,
+            requested_by=requested_by,
+            pool=selection.pool,
+            plain=plain,
+            candidates=candidates,
+            cost=selection.cost,
+            reachability=selection.reachability,
+        )
     )
-    bank.store.put_new(f"{inputs.folder}/trial.json", trial.to_bytes())
-    trial = load_trial(bank, trial.concept, trial.key)  # another process may have been first
     bank.record_once(
         "trial.finished",
         concept=trial.concept,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from PIL import Image
 
@@ -14,37 +16,59 @@ from seedbank.trials.images import decode, open_picture
 from seedbank.trials.records import Candidate, Trial
 
 
+@dataclass(frozen=True)
+class TrialPictures:
+    """What there is to look at of a trial, each picture read once.
+
+    Attributes:
+        photos: the reference photos, in their order.
+        images: of plain seeds and candidates, by digest.
+        starts: what the starts of the candidates drew, by the start's digest; those that the trial did not keep are missing.
+    """
+
+    photos: tuple[tuple[Reference, Image.Image], ...]
+    images: Mapping[str, Image.Image]
+    starts: Mapping[str, Image.Image]
+
+    @classmethod
+    def read(cls, bank: Bank, trial: Trial, references: Sequence[Reference], candidates: Sequence[Candidate]) -> Self:
+        """Read them from the store and check each; raises :class:`~seedbank.errors.VerificationError` if one is not the trial's."""
+        images = {item.image: open_picture(bank, trial.folder, item) for item in {*trial.plain, *candidates}}
+        starts = {item.seed: images[item.image] for item in trial.plain}
+        for start in {item.start for item in candidates} - starts.keys():
+            try:
+                starts[start] = decode(bank.store.get(f"{trial.folder}/turning/{start}/0.png"))
+            except KeyError:
+                continue
+        return cls(tuple((item, working_image(bank, item)) for item in references), images, starts)
+
+
 def draw_sheet(
-    bank: Bank,
-    trial: Trial,
-    *,
-    references: Sequence[Reference],
-    candidates: Sequence[Candidate],
-    notes: Sequence[str] = (),
+    trial: Trial, pictures: TrialPictures, candidates: Sequence[Candidate], *, notes: Sequence[str] = ()
 ) -> Image.Image:
     """Draw the sheet of ``trial`` with the ``candidates`` to show; ``notes`` are printed at the top."""
-    rows = [_reference_row(bank, references), _plain_row(bank, trial)]
+    rows = [_reference_row(pictures), _plain_row(trial, pictures)]
     for first in range(0, len(candidates), COLUMNS):
-        rows += _turning_rows(bank, trial, candidates[first : first + COLUMNS], first)
+        rows += _turning_rows(pictures, candidates[first : first + COLUMNS], first)
     subtitle = f"“{trial.prompt}”   model {trial.model.name} {trial.model.content[:12]}   trial {trial.key[:12]}   recipe {_recipe(trial)}"
     return contact_sheet(trial.concept, rows, subtitle=subtitle, notes=notes)
 
 
-def _reference_row(bank: Bank, references: Sequence[Reference]) -> SheetRow:
-    tiles = [Tile(working_image(bank, item), (item.name, item.rights.licence)) for item in references]
+def _reference_row(pictures: TrialPictures) -> SheetRow:
+    tiles = [Tile(image, (item.name, item.rights.licence)) for item, image in pictures.photos]
     return SheetRow("Reference photos", tiles, "what the concept looks like")
 
 
-def _plain_row(bank: Bank, trial: Trial) -> SheetRow:
-    tiles = [Tile(open_picture(bank, trial.folder, item), _scores(item)) for item in trial.plain]
+def _plain_row(trial: Trial, pictures: TrialPictures) -> SheetRow:
+    tiles = [Tile(pictures.images[item.image], _scores(item)) for item in trial.plain]
     return SheetRow("Plain seeds", tiles, "what the model draws without help")
 
 
-def _turning_rows(bank: Bank, trial: Trial, candidates: Sequence[Candidate], first: int) -> list[SheetRow]:
+def _turning_rows(pictures: TrialPictures, candidates: Sequence[Candidate], first: int) -> list[SheetRow]:
     """Starts above, what became of them below, in the same columns."""
-    starts = [start_image(bank, trial, item) for item in candidates]
+    starts = [pictures.starts.get(item.start) for item in candidates]
     after = [
-        Tile(open_picture(bank, trial.folder, item), (f"seed {item.seed[:12]}", *_scores(item)), good=item.accepted)
+        Tile(pictures.images[item.image], (f"seed {item.seed[:12]}", *_scores(item)), good=item.accepted)
         for item in candidates
     ]
     made = (
@@ -58,17 +82,6 @@ def _turning_rows(bank: Bank, trial: Trial, candidates: Sequence[Candidate], fir
         if start is not None
     ]
     return [SheetRow("Their starts", before, "before: the same seeds as drawn"), made]
-
-
-def start_image(bank: Bank, trial: Trial, candidate: Candidate) -> Image.Image | None:
-    """What the start of a candidate drew, or None where the trial did not keep it."""
-    for plain in trial.plain:
-        if plain.seed == candidate.start:
-            return open_picture(bank, trial.folder, plain)
-    try:
-        return decode(bank.store.get(f"{trial.folder}/turning/{candidate.start}/0.png"))
-    except KeyError:
-        return None
 
 
 def _scores(candidate: Candidate) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from seedbank.inspection.status import ConceptStatus, status
-from seedbank.release import publish
+from seedbank.release.publish import publish
 from seedbank.review.roster import load_roster
 from support.trials import CONCEPT, Made, answer, make_bank, make_trial
 

@@ -5,7 +5,8 @@ import pytest
 from seedbank.errors import UsageError
 from seedbank.inspection.trace import trace
 from seedbank.records import sha256
-from seedbank.release import Release, publish
+from seedbank.release import Release
+from seedbank.release.publish import publish
 from support.trials import Made, make_bank, make_trial
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from seedbank.cli.app import main
-from seedbank.release import publish
+from seedbank.release.publish import publish
 from support.trials import CONCEPT, Made, make_bank, make_trial
 
 

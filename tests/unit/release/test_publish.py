@@ -7,8 +7,9 @@ import pytest
 from seedbank.errors import NotApproved, UnusableReferences, UsageError, VerificationError
 from seedbank.records import sha256
 from seedbank.references.records import Reference
-from seedbank.release import Manifest, latest_release, publish, verify_release
-from seedbank.release.records import MANIFEST, STATEMENT
+from seedbank.release import Manifest, verify_release
+from seedbank.release.publish import publish
+from seedbank.release.records import MANIFEST, STATEMENT, newest_release_folder
 from seedbank.selection.seeds import Seed
 from seedbank.storage import LocalStore
 from support.trials import CONCEPT, Made, change_rights, make_bank, make_rights, make_trial
@@ -66,7 +67,7 @@ def test_publishing_again_returns_the_same_release(made: Made) -> None:
     dossier = made.approve()
     assert publish(made.bank, dossier.digest) == publish(made.bank, dossier.digest)
     assert len(list(made.bank.ledger.entries(event="release.published"))) == 1
-    assert latest_release(made.bank, CONCEPT).endswith(dossier.digest[:12])
+    assert newest_release_folder(made.bank, CONCEPT).endswith(dossier.digest[:12])
 
 
 @pytest.mark.parametrize("left", range(0, 11, 2))
@@ -112,7 +113,7 @@ class TestRefused:
             publish(made.bank, dossier.digest)
         assert not list(made.bank.store.keys("releases/"))
         with pytest.raises(UsageError, match="no release of 'wingnut' yet"):
-            latest_release(made.bank, CONCEPT)
+            newest_release_folder(made.bank, CONCEPT)
 
     def test_an_unknown_dossier(self, made: Made) -> None:
         with pytest.raises(UsageError, match="no dossier"):

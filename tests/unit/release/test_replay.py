@@ -10,7 +10,8 @@ import torch
 from seedbank.errors import VerificationError
 from seedbank.models import LoadedModel, load_pipeline
 from seedbank.records import canonical_json
-from seedbank.release import Manifest, publish, replay_release
+from seedbank.release import Manifest, replay_release
+from seedbank.release.publish import publish
 from seedbank.release.records import MANIFEST
 from seedbank.release.software import differences
 from seedbank.selection.sampling.sampler import make_sampler

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from seedbank.errors import UsageError, VerificationError
 from seedbank.evidence.signing import Signer, Statement, ensure_key
 from seedbank.records import canonical_json, sha256
-from seedbank.release import publish, verify_release
+from seedbank.release import verify_release
+from seedbank.release.publish import publish
 from seedbank.release.records import DOSSIER, MANIFEST, PREDICATE, STATEMENT, Manifest
 from seedbank.release.verify import read_folder, verify_files
 from seedbank.review.records import Decision, read_decision

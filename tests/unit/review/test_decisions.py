@@ -10,8 +10,9 @@ import yaml
 from seedbank.errors import NotApproved, UnusableReferences, UsageError, VerificationError
 from seedbank.evidence.signing import Signer, ensure_key
 from seedbank.records import sha256
+from seedbank.release.publish import publish
 from seedbank.review.decisions import approved, settle
-from seedbank.review.records import Decision, Dossier, decision_of
+from seedbank.review.records import Decision, Dossier, decision_of, signed_decision
 from seedbank.review.roster import Reviewer, load_roster
 from support.trials import ROSTER, Made, answer, change_rights, make_bank, make_trial
 
@@ -61,7 +62,7 @@ def forge(
 
 def test_two_people_with_a_reason_approve(made: Made) -> None:
     dossier = made.approve()
-    decisions = approved(made.bank, dossier.digest)
+    decisions = approved(made.bank, dossier).decisions
     assert [(item.seat, item.reviewer, item.name, item.verdict) for item in decisions] == [
         (1, "alice", "Alice Example", "publish"),
         (2, "bob", "Bob Example", "publish"),
@@ -73,7 +74,7 @@ def test_two_people_with_a_reason_approve(made: Made) -> None:
 def test_the_helper_that_forges_makes_approvals_when_nothing_is_wrong(made: Made, dossier: Dossier) -> None:
     forge(made, dossier, 1)
     forge(made, dossier, 2)
-    assert len(approved(made.bank, dossier.digest)) == 2
+    assert len(approved(made.bank, dossier).signed) == 2
 
 
 def test_the_same_answer_again_is_the_one_on_record(made: Made, dossier: Dossier) -> None:
@@ -86,23 +87,23 @@ def test_an_answer_that_was_killed_before_the_ledger_is_finished(made: Made, dos
     forge(made, dossier, 1, on_ledger=False)
     forge(made, dossier, 2)
     answer(made.bank, dossier.digest, 1, person(made, "alice"))
-    assert approved(made.bank, dossier.digest)
+    assert approved(made.bank, dossier)
 
 
 def test_a_stored_decision_is_settled_once(made: Made, dossier: Dossier) -> None:
     forge(made, dossier, 1, on_ledger=False)
     forge(made, dossier, 2)
-    decision = decision_of(made.bank, dossier.digest, 1)
-    assert decision
-    settle(made.bank, decision)
-    settle(made.bank, decision)
-    assert approved(made.bank, dossier.digest)[0] == decision
+    signed = signed_decision(made.bank, dossier.digest, 1)
+    assert signed
+    settle(made.bank, signed)
+    settle(made.bank, signed)
+    assert approved(made.bank, dossier).signed[0] == signed
     assert len(list(made.bank.ledger.entries(event="decision.recorded"))) == 2
 
 
 def test_scripted_answers_say_so(made: Made) -> None:
     dossier = made.approve(scripted=True)
-    assert all(item.scripted for item in approved(made.bank, dossier.digest))
+    assert all(item.scripted for item in approved(made.bank, dossier).decisions)
     assert all(entry.data["scripted"] for entry in made.bank.ledger.entries(event="decision.recorded"))
 
 
@@ -173,7 +174,7 @@ class TestRecording:
 class TestNotApproved:
     def refused(self, made: Made, dossier: Dossier, words: str) -> None:
         with pytest.raises(NotApproved, match=words):
-            approved(made.bank, dossier.digest)
+            approved(made.bank, dossier)
 
     @pytest.mark.parametrize("seat", [1, 2])
     def test_a_seat_is_missing(self, made: Made, dossier: Dossier, seat: int) -> None:
@@ -270,7 +271,9 @@ class TestNotApproved:
     def test_a_dossier_that_was_changed(self, made: Made, dossier: Dossier) -> None:
         made.approve()
         made.bank.store.put(f"dossiers/{dossier.digest}.json", dossier.model_copy(update={"prompt": "x"}).to_bytes())
-        self.refused(made, dossier, "the object was changed")
+        with pytest.raises(VerificationError, match="the object was changed"):
+            publish(made.bank, dossier.digest)
+        assert not list(made.bank.store.keys("releases/"))
 
 
 def test_a_signed_statement_about_something_else_is_no_decision(made: Made, dossier: Dossier) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from seedbank.errors import RefusedError, UsageError, VerificationError
 from seedbank.records import sha256
 from seedbank.review.dossier import prepare_dossier
-from seedbank.review.records import latest_dossier, load_dossier
+from seedbank.review.records import Dossier
 from seedbank.storage.images import png
 from seedbank.trials.images import decode
 from seedbank.trials.records import Trial
@@ -28,7 +28,7 @@ def test_it_holds_what_reviewers_need_and_only_accepted_candidates(made: Made) -
     assert dossier.references == made.reference_set.references
     assert dossier.requested_by == ("mia",)
     assert dossier.trial_digest == made.trial.digest
-    assert dossier == load_dossier(made.bank, dossier.digest) == latest_dossier(made.bank, CONCEPT)
+    assert dossier == made.bank.load(Dossier, dossier.digest) == made.bank.newest(Dossier, CONCEPT)
 
 
 def test_a_trial_has_one_dossier_whatever_the_day(made: Made) -> None:
@@ -48,7 +48,7 @@ def test_nothing_accepted_is_refused_with_the_reasons(tmp_path: Path) -> None:
     bank = make_bank(tmp_path)
     whole = make_trial(bank).trial
     none = tuple(
-        item.model_copy(update={"accepted": False, "verdict": "worse than its start"}) for item in whole.candidates
+        item.model_copy(update={"accepted": False, "explanation": "worse than its start"}) for item in whole.candidates
     )
     with pytest.raises(RefusedError, match=r"no candidate of wingnut was accepted.*worse than its start"):
         prepare_dossier(bank, whole.model_copy(update={"candidates": none}))
@@ -69,11 +69,11 @@ def test_a_changed_or_unknown_dossier_is_not_loaded(made: Made) -> None:
     dossier = made.dossier()
     made.bank.store.put(f"dossiers/{dossier.digest}.json", dossier.model_copy(update={"prompt": "x"}).to_bytes())
     with pytest.raises(VerificationError, match="the object was changed"):
-        load_dossier(made.bank, dossier.digest)
+        made.bank.load(Dossier, dossier.digest)
     with pytest.raises(UsageError, match="no dossier"):
-        load_dossier(made.bank, sha256(b"other"))
+        made.bank.load(Dossier, sha256(b"other"))
     with pytest.raises(UsageError, match="no dossier of 'impeller'"):
-        latest_dossier(made.bank, "impeller")
+        made.bank.newest(Dossier, "impeller")
 
 
 def stored(made: Made, **changes: Any) -> Trial:

@@ -38,7 +38,7 @@ format: setup ## let ruff mend what it can
 train-model: setup ## train the shipped model "parts" again (minutes on a GPU, hours on a CPU; resumes)
 	@exec $(BIN)/python -m seedbank.models.parts.train --work .seedbank/train --out src/seedbank/models/parts/weights
 
-bench: setup ## measure what the README says about the shipped model
+bench: setup ## run the product's own stages on the shipped photos and measure them (docs/results.md)
 	@exec $(BIN)/python benchmarks/tail_lift.py
 
 setup:

@@ -1,5 +1,8 @@
 """Models: diffusion pipelines and the three judges, loaded from safetensors only and known by the digest of their files.
 
+In: a model's name (``parts``, a folder, ``repository@revision``). Out: the model ready to use, and a card that says
+which it is. Knows nothing of photos, trials or the store.
+
 Names below are imported when first used, so that a record that names a model can be read without torch.
 """
 

@@ -4,7 +4,9 @@
 2. All files are written, then read back and verified together with the statement as an auditor would.
 3. The statement is written last, with a new-only write; a folder without one is no release. Then the ledger.
 
-All bytes follow from the dossier, the decisions and the store, so that a publication that was killed is finished by the next one.
+The files follow from dossier, decisions and trial, and from three things of the moment: the photos' rights on that day, the libraries that
+publish, and what the store was seen to guarantee. A publication that was killed is finished by the next one: before the statement is there,
+files may still be written anew.
 """
 
 from __future__ import annotations

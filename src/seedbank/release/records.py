@@ -9,7 +9,7 @@ A release is a folder::
     images/…  seeds/…      the approved pictures, byte for byte, and the seeds that draw them
     README.md  datasheet.md
 
-Nothing in the manifest depends on when or how often it is made, so that a publication that was killed can be finished by another.
+Of the moment of publication the manifest holds the photos' rights, the software and what the store was seen to guarantee, and no time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The object store: one small protocol, a local folder, and S3 through the ``minio`` client.
 
-Keys are relative POSIX paths. What a store can do is found out by probing (:class:`Capabilities`), not by believing.
+In: keys (relative POSIX paths) and bytes. Out: the same bytes. Knows nothing of what they mean. What a store can do is
+found out by probing (:class:`Capabilities`), not by believing.
 """
 
 from collections.abc import Mapping

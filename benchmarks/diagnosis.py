@@ -5,9 +5,9 @@
 - photos of parts of the zoo, which the model was never shown, asked for by a name that it never read;
 - photos of one kind, asked for by the name of another, which the model draws, and never as this one.
 
-The truth is the outcome. *more search*: of 128 further plain seeds one in 32 or more are acceptable to the guard and to the encoder. Else
-*optimise*: of eight seeds that the preset ``balanced`` ends with, whatever was said, one or more are accepted. Else *no*. The limits were
-set on other photos, other parts of the zoo and other pools. Writes ``results/diagnosis.json`` and ``.md`` beside this file.
+The truth is the outcome. *sample*: of 128 further plain seeds one in 32 or more are acceptable to the guard and to the encoder. Else
+*optimise*: of eight seeds that the preset ``balanced`` ends with, whatever was said, one or more are accepted. Else *unreachable*. The
+limits were set on other photos, other parts of the zoo and other pools. Writes ``results/diagnosis.json`` and ``.md`` beside this file.
 
     python benchmarks/diagnosis.py                      # about a quarter of an hour on two cores
     python benchmarks/diagnosis.py zoo                  # only cases whose name begins so; writes nothing
@@ -30,7 +30,7 @@ from seedbank.models.parts.world import generator, prompt, render
 from seedbank.models.parts.zoo import zoo_render
 from seedbank.selection import BALANCED
 from seedbank.selection.sampling.noise import draws
-from seedbank.selection.search.diagnose import FAR, OFTEN, Recommendation
+from seedbank.selection.search.diagnose import GAP_LIMIT, SAMPLE_SHARE, Recommendation
 from seedbank.selection.search.select import Search
 from seedbank.settings import share_cores
 from seedbank.trials.code import code_version
@@ -62,9 +62,9 @@ class BenchmarkRow:
     said: Recommendation
     pool: int
     pool_accepted: int
-    encoder_left: float
-    guard_left: float
-    name_brings: float | None
+    encoder_gap: float
+    guard_gap: float
+    name_effect: float | None
     """None where it was not asked."""
     drawn: int
     drawn_accepted: int
@@ -75,7 +75,7 @@ class BenchmarkRow:
     @property
     def truth(self) -> Recommendation:
         """The outcome."""
-        if self.drawn_accepted >= OFTEN * self.drawn:
+        if self.drawn_accepted >= SAMPLE_SHARE * self.drawn:
             return "sample"
         return "optimise" if self.optimised_accepted else "unreachable"
 
@@ -99,33 +99,32 @@ def ask(case: Case) -> BenchmarkRow:
     with torch.no_grad():
         noise = draws(f"{case.name}/further", range(FURTHER), sampler.noise_shape)
         drawn = search.objective.score(sampler.run(noise))
-        near = drawn.terms["semantic"] <= search.targets.semantic_limit
-        further = near & (found.guard.similarity(drawn.images) >= found.guard.threshold)
+        further = found.acceptance.acceptable(found.acceptance.guard.embed(drawn.images), drawn.embeddings)
     finds = search.result(found, search.optimise(found, STARTS), plain=0).finds
     return BenchmarkRow(
-        case.name, said.recommendation, said.seeds, said.accepted, said.objective_left, said.guard_left,
-        said.name_brings, FURTHER, int(further.sum()), len(finds), sum(find.picture.accepted for find in finds),
+        case.name, said.recommendation, said.seeds, said.accepted, said.encoder_gap, said.guard_gap,
+        said.name_effect, FURTHER, int(further.sum()), len(finds), sum(find.picture.accepted for find in finds),
     )  # fmt: skip
 
 
 def write(rows: Sequence[BenchmarkRow], folder: Path) -> None:
     """Table and numbers."""
-    about = {"machine": machine(), "code": code_version(), "limit": FAR}
+    about = {"machine": machine(), "code": code_version(), "limit": GAP_LIMIT}
     document = {"about": about, "rows": [asdict(row) | {"truth": row.truth} for row in rows]}
     (folder / "diagnosis.json").write_text(json.dumps(document, indent=2) + "\n")
     right = sum(row.said == row.truth for row in rows)
     head = f"Right in {right} of {len(rows)} cases; {about['machine']}, {about['code']}.\n"
     columns = (
-        "| case | said | acceptable of the pool | encoder leaves | guard leaves | named is nearer "
+        "| case | said | acceptable of the pool | gap by the encoder | gap by the guard | name effect "
         "| of further seeds | of optimised | so it was |"
     )
     lines = [head, columns, "|" + "---|" * 9]
     for row in rows:
         truth = row.truth if row.said == row.truth else f"**{row.truth}**"
-        brings = "" if row.name_brings is None else f"{row.name_brings:.0%}"
+        effect = "" if row.name_effect is None else f"{row.name_effect:.0%}"
         lines.append(
-            f"| {row.case} | {row.said} | {row.pool_accepted} of {row.pool} | {row.encoder_left:.0%} | {row.guard_left:.0%} "
-            f"| {brings} | {row.drawn_accepted} of {row.drawn} | {row.optimised_accepted} of {row.optimised} | {truth} |"
+            f"| {row.case} | {row.said} | {row.pool_accepted} of {row.pool} | {row.encoder_gap:.0%} | {row.guard_gap:.0%} "
+            f"| {effect} | {row.drawn_accepted} of {row.drawn} | {row.optimised_accepted} of {row.optimised} | {truth} |"
         )
     (folder / "diagnosis.md").write_text("\n".join(lines) + "\n")
 

@@ -72,7 +72,7 @@ def measure(kind: str, count: int, auditor: Auditor) -> tuple[list[BenchmarkRow]
         raise SystemExit(f"nothing of {kind} was accepted; there is nothing to expand")
     rows, expansions = [], []
     for seeds in ([finds[0].seed], [picture.seed for picture in finds]):
-        made = expand(problem.sampler, found.guard, seeds, count, agreement=search.agreement, root=kind)
+        made = expand(problem.sampler, found.acceptance, seeds, count, root=kind)
         expansions.append(made)
         rows.append(_row(kind, len(seeds), made, auditor))
     return rows, expansions[0]

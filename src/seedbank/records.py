@@ -12,7 +12,7 @@ from typing import Any, Self
 import rfc8785
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from seedbank.errors import VerificationError
+from seedbank.errors import UsageError, VerificationError
 
 DIGEST = r"^[0-9a-f]{64}$"
 """What a digest looks like."""
@@ -55,4 +55,8 @@ class Record(BaseModel):
             raise VerificationError(
                 f"expected a {cls.__name__} record, got something else ({error.error_count()} faults, first: "
                 f"{error.errors()[0]['msg']}); the stored object was changed or written by another version"
+            ) from error
+        except UsageError as error:  # a part of it that refuses its own values, such as a recipe
+            raise VerificationError(
+                f"expected a {cls.__name__} record, got one that cannot be: {error}; the stored object was changed"
             ) from error

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from seedbank.concepts import Concept
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.models.parts.world import generator, prompt, render
-from seedbank.selection import BALANCED
-from seedbank.selection.search.nameless import name_brings
+from seedbank.selection import BALANCED, PRESETS
+from seedbank.selection.search.name_effect import name_effect
 from seedbank.selection.search.recipes import Explore
 from seedbank.selection.search.select import Search
+from seedbank.trials.scan import scan_concept
 
 pytestmark = pytest.mark.integration
 
@@ -32,9 +34,25 @@ def test_exploration_tells_what_seeds_can_do(photos: str, asked: str, seeds: int
     assert explorer(photos, asked, seeds).explore().diagnosis.recommendation == recommendation
 
 
-def test_a_name_the_model_read_brings_pictures_nearer_and_an_invented_one_does_not() -> None:
-    known, invented = (brought("starknob", name) for name in ("starknob", "sprocketwheel"))
+def test_a_name_the_model_read_brings_images_nearer_and_an_invented_one_does_not() -> None:
+    known, invented = (effect("starknob", name) for name in ("starknob", "sprocketwheel"))
     assert known > 0.6 > invented > 0.4
+
+
+@pytest.mark.parametrize("preset", ["balanced", "seedselect_v1"])
+def test_a_scan_says_of_the_same_seeds_what_a_trial_with_the_same_preset_says(preset: str) -> None:
+    """Scans look at images of 8 bits and searches at what they are made of, which is all that the two may differ by."""
+    photos = [render("hook", generator(WORLD_SEED, "hook", index), 192) for index in range(8)]
+    concept = Concept(name="hook", prompt=prompt("hook"), owner="mia", preset=preset, seed="7")  # type: ignore[arg-type]
+    scanned = scan_concept(concept, photos, seeds=16).diagnosis
+    problem = replace(shipped_problem("gear"), prompt=concept.prompt)
+    recipe = replace(PRESETS[preset], explore=Explore(size=16, ranked=False))
+    search = Search(problem.sampler, photos, problem.encoder, problem.embed, recipe, seed=concept.seed)
+    said = search.explore().diagnosis
+    assert scanned is not None
+    assert (scanned.recommendation, scanned.accepted) == (said.recommendation, said.accepted)
+    found = (scanned.encoder_gap, scanned.guard_gap, scanned.best, scanned.needed)
+    assert found == pytest.approx((said.encoder_gap, said.guard_gap, said.best, said.needed), abs=5e-3)
 
 
 def explorer(photos: str, asked: str, seeds: int) -> Search:
@@ -44,7 +62,7 @@ def explorer(photos: str, asked: str, seeds: int) -> Search:
     return Search(problem.sampler, references, problem.encoder, problem.embed, recipe)
 
 
-def brought(photos: str, asked: str) -> float:
+def effect(photos: str, asked: str) -> float:
     search = explorer(photos, asked, 48)
     pool = search.explore().pool
-    return name_brings(search.sampler, pool.embeddings, pool.looks, search.targets, search.guard, search.encoder)
+    return name_effect(search.sampler, search.acceptance, guard_embeddings=pool.looks, embeddings=pool.embeddings)

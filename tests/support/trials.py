@@ -23,6 +23,7 @@ from seedbank.review.dossier import prepare_dossier
 from seedbank.review.records import Dossier
 from seedbank.review.roster import Reviewer, load_roster
 from seedbank.selection.records import Cost, PoolStatistics, SamplerConfig, Scores
+from seedbank.selection.search.recipes import BALANCED
 from seedbank.selection.seeds import Lineage, Seed
 from seedbank.settings import Settings
 from seedbank.storage.images import pixel_digest, png
@@ -30,7 +31,7 @@ from seedbank.trials.records import Candidate, Trial
 
 CONCEPT = "wingnut"
 ROSTER = {"alice": {"name": "Alice Example"}, "bob": {"name": "Bob Example"}, "carol": {"name": "Carol Example"}}
-RECIPE = {"name": "balanced", "iterations": 10}
+RECIPE = replace(BALANCED, iterations=10)
 SIDE = 64
 
 

@@ -114,9 +114,9 @@ def diagnose(
     if not diagnosis:
         return
     if diagnosis.recommendation == "unreachable":
-        raise Unreachable(f"{concept}: {diagnosis.words}; {ADVICE}")
+        raise Unreachable(f"{concept}: {diagnosis.summary}; {ADVICE}")
     if not json:
-        console().print(f"{concept}: {diagnosis.words}.")
+        console().print(f"{concept}: {diagnosis.summary}.")
         console().print(
             f"Fine-tuning a LoRA once costs as much as {diagnosis.break_even:.1f} images found this way, and changes the model."
         )

@@ -19,13 +19,15 @@ from torch import Tensor
 from seedbank.errors import UsageError
 from seedbank.evaluation.machine import machine
 from seedbank.evaluation.memory import PeakMemory
+from seedbank.selection.judging.acceptance import Acceptance, make_acceptance
 from seedbank.selection.judging.diversity import effective_number
-from seedbank.selection.judging.guard import Embed, Guard, make_guard
-from seedbank.selection.judging.targets import Encoder, Targets, make_targets, through_codec
+from seedbank.selection.judging.guard import Embed
+from seedbank.selection.judging.targets import Encoder, Targets
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.noise import draws, plain_seed, stacked
 from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler, to_pixels
 from seedbank.selection.search.objective import LowFrequency, Objective, Semantic
+from seedbank.selection.search.recipes import BALANCED
 from seedbank.trials.audit import Pixels, Success, label_of, success
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 POOL = 64
 """Plain seeds that tell the guard what the model draws instead of a concept; nobody pays for them."""
+CRITERIA = BALANCED
+"""The recipe whose acceptance judges all methods, so that they are judged alike."""
 
 
 def our_objective(problem: Problem) -> Objective:
@@ -84,7 +88,7 @@ class Problem:
     @cached_property
     def targets(self) -> Targets:
         """The references in the objective's spaces."""
-        return make_targets(self.photos, self.encoder, self.sampler.family)
+        return self._unexplored.targets
 
     @cached_property
     def objective(self) -> Objective:
@@ -92,16 +96,19 @@ class Problem:
         return self.make_objective(self)
 
     @cached_property
-    def guard(self) -> Guard:
-        """What accepts: made from the references and, for all methods alike, from what :data:`POOL` plain seeds give."""
+    def acceptance(self) -> Acceptance:
+        """The rule: made from the references and, for all methods alike, from what :data:`POOL` plain seeds give."""
         with torch.no_grad():
-            return self._guard()
+            noise = draws(f"{self.concept}/pool", range(POOL), self.sampler.noise_shape)
+            images = self.sampler.family.decode(self.sampler.run(noise.to(self.sampler.family.device))).clamp(0, 1)
+            return self._unexplored.against(self._unexplored.guard.embed(images))
 
-    def _guard(self) -> Guard:
-        guard = make_guard(self.photos, self.embed, seen=through_codec(self.photos, self.sampler.family))
-        noise = draws(f"{self.concept}/pool", range(POOL), self.sampler.noise_shape)
-        images = self.sampler.family.decode(self.sampler.run(noise.to(self.sampler.family.device))).clamp(0, 1)
-        return guard.against(self.embed(images))
+    @cached_property
+    def _unexplored(self) -> Acceptance:
+        """The rule before anything is known of what plain seeds draw."""
+        return make_acceptance(
+            self.photos, self.sampler.family, encoder=self.encoder, guard=self.embed, criteria=CRITERIA
+        )
 
     def tuned(self, pipeline: Any, prompt: str) -> Problem:
         """The same problem for another pipeline and prompt."""
@@ -165,7 +172,7 @@ class Outcome:
 
     Attributes:
         images: ``[H, W, 3]`` each.
-        accepted: by guard, copy guard and the references' own spread under the objective, as a trial accepts.
+        accepted: as a trial accepts.
         objective: of the final pictures, ``Problem.objective`` for every method.
         copies: which are too like a reference.
         norm_z: standard deviations of each seed's norm from a Gaussian's.
@@ -213,18 +220,16 @@ def finish(
     judged, sampler = asked or problem, problem.sampler
     scored = [judged.objective.score(sampler.finish(torch.from_numpy(seed.latents.copy()))) for seed in seeds]
     objective = [float(found.objective) for found in scored]
-    meant = torch.tensor([float(found.terms["semantic"]) <= judged.targets.semantic_limit for found in scored])
     pixels = [to_pixels(found.images)[0] for found in scored]
     images = from_pixels(np.stack(pixels)).to(sampler.family.device)
-    guard, noise = judged.guard, stacked(seeds)
-    copies = guard.copy_score(images) >= guard.copy_limit
-    accepted = (guard.similarity(images) >= guard.threshold) & ~copies & meant.to(copies.device)
+    acceptance, noise = judged.acceptance, stacked(seeds)
+    judgements = acceptance.judge(images)
     meter.spend(sampler.cost(len(seeds)))
     return Outcome(
         images=tuple(pixels),
-        accepted=tuple(accepted.tolist()),
+        accepted=tuple(found.accepted for found in judgements),
         objective=tuple(objective),
-        copies=tuple(copies.tolist()),
+        copies=tuple(found.copy_score >= acceptance.guard.copy_limit for found in judgements),
         norm_z=tuple(sphere.norm_score(noise).tolist()),
         whiteness=tuple(sphere.whiteness(noise).tolist()),
         network_evaluations=meter.spent,
@@ -324,13 +329,13 @@ def measure(
 ) -> BenchmarkRow:
     """Run one method once and let the auditor judge."""
     label = _label(auditor, problem)
-    _ = problem.guard, problem.objective  # made outside the method's time: all methods are given them
+    _ = problem.acceptance, problem.objective  # made outside the method's time: all methods are given them
     with PeakMemory(problem.sampler.family.device) as memory:
         outcome = method.run(problem, starts, budget)
     images = from_pixels(np.stack(outcome.images))
     with torch.no_grad():
         logits = auditor(images.to(next(auditor.network.parameters()).device)).cpu()
-        embeddings = problem.guard.embed(images.to(problem.sampler.family.device)).cpu().double()
+        embeddings = problem.acceptance.guard.embed(images.to(problem.sampler.family.device)).cpu().double()
     return BenchmarkRow(
         method=method.name,
         budget=budget.label,

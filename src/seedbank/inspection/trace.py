@@ -143,7 +143,7 @@ def _trials(bank: Bank, graph: _Graph) -> None:
         for card in cards:
             graph.add(card.content, "model", card.name)
         inputs = (trial.reference_set, *(card.content for card in cards))
-        graph.add(trial.key, "trial", f"{trial.concept}, {trial.recipe.get('name', 'unnamed')}", key, made_from=inputs)
+        graph.add(trial.key, "trial", f"{trial.concept}, {trial.recipe.name}", key, made_from=inputs)
         for candidate in trial.plain:
             _candidate(graph, trial, candidate, "plain")
         for candidate in trial.candidates:

@@ -76,7 +76,7 @@ def _making(manifest: Manifest) -> list[str]:
         f"Model {_model(manifest.model)}",
         f"Semantic encoder {_model(manifest.encoder)}; guard, which was in no loss, {_model(manifest.guard)}",
         f"{sampler.scheduler}, {sampler.num_inference_steps} steps, guidance {sampler.guidance_scale}, {sampler.dtype}",
-        f"Recipe {manifest.recipe.get('name', 'unnamed')}, code {manifest.code_version}, trial `{manifest.trial}`",
+        f"Recipe {manifest.recipe.name}, code {manifest.code_version}, trial `{manifest.trial}`",
         "; ".join(f"{name} {version}" for name, version in sorted(manifest.software.items())),
     ]
 

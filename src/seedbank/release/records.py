@@ -15,7 +15,7 @@ Of the moment of publication the manifest holds the photos' rights, the software
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from seedbank.bank import Bank, KeptRecord
 from seedbank.errors import UsageError, VerificationError
@@ -25,6 +25,7 @@ from seedbank.records import Record, sha256
 from seedbank.references.records import Reference
 from seedbank.review.records import Decision
 from seedbank.selection.records import SamplerConfig
+from seedbank.selection.search.recipes import Recipe
 from seedbank.selection.seeds import Lineage
 from seedbank.trials.records import Candidate
 
@@ -85,7 +86,7 @@ class Manifest(KeptRecord):
     encoder: ModelCard
     guard: ModelCard
     sampler: SamplerConfig
-    recipe: dict[str, Any]
+    recipe: Recipe
     code_version: str
     software: dict[str, str]
     """Versions of what an image's last bits depend on, where it was published."""

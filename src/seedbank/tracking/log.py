@@ -314,7 +314,7 @@ def _params(trial: Trial) -> dict[str, object]:
         **{name: card.name for name, card in cards.items()},
         **{f"{name}.content": card.content for name, card in cards.items()},
         **{f"sampler.{name}": value for name, value in trial.sampler.model_dump().items()},
-        **{f"recipe.{name}": value for name, value in trial.recipe.items()},
+        **{f"recipe.{name}": value for name, value in trial.recipe.to_dict().items()},
         **{f"software.{name}": value for name, value in software().items()},
     }
 

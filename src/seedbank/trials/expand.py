@@ -30,8 +30,7 @@ from seedbank.trials.records import (
 if TYPE_CHECKING:
     from seedbank.bank import Bank
     from seedbank.selection.expansion.results import Expansion, Offspring
-    from seedbank.selection.judging.guard import Guard
-    from seedbank.selection.judging.targets import Agreement
+    from seedbank.selection.judging.acceptance import Acceptance
     from seedbank.selection.sampling.sampler import Sampler
     from seedbank.selection.seeds import Seed
 
@@ -129,12 +128,12 @@ def _key(trial: Trial, seeds: Sequence[str], count: int) -> str:
     )
 
 
-def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Guard, Agreement | None]:
+def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Acceptance]:
     """What drew and what judged in the trial, made exactly as the search made them."""
     from seedbank.models import load_encoder, load_guard, load_pipeline
     from seedbank.references.records import ReferenceSet
-    from seedbank.selection.judging.guard import make_guard
-    from seedbank.selection.judging.targets import Agreement, make_targets, stack_images, through_codec
+    from seedbank.selection.judging.acceptance import make_acceptance
+    from seedbank.selection.judging.targets import stack_images
     from seedbank.selection.sampling.sampler import make_sampler
     from seedbank.selection.search.explore import Explored
 
@@ -153,35 +152,32 @@ def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Guard, Agreement | None]:
     references = bank.load(ReferenceSet, trial.reference_set)
     sampler = make_sampler(model.pipeline, trial.prompt, trial.sampler)
     photos = stack_images(reference_images(bank, references), trial.sampler.height, trial.sampler.width)
-    photos = photos.to(sampler.family.device)
-    slack, turns = float(trial.recipe.get("guard_slack", 3.0)), int(trial.recipe.get("guard_turns", 1))
-    guard = make_guard(photos, embed, seen=through_codec(photos, sampler.family), slack=slack, turns=turns)
-    agreement = None
-    if trial.recipe.get("objective") != "paper":  # whose losses have no limit
-        codec = bool(trial.recipe.get("match_codec", True))
-        agreement = Agreement(make_targets(photos, encoder, sampler.family, match_codec=codec), encoder)
-    try:
-        pool = Explored.from_safetensors(bank.store.get(f"{trial.folder}/pool.safetensors"))
-    except KeyError:  # a trial from before pools were kept: its guard knew nothing of what plain seeds draw
-        return sampler, guard, agreement
-    return sampler, guard.against(pool.looks.to(sampler.family.device)), agreement
+    pool = Explored.from_safetensors(bank.store.get(f"{trial.folder}/pool.safetensors"))
+    acceptance = make_acceptance(
+        photos.to(sampler.family.device),
+        sampler.family,
+        encoder=encoder,
+        guard=embed,
+        criteria=trial.recipe,
+        plain=pool.looks,
+    )
+    return sampler, acceptance
 
 
 def _expand(
     finds: Sequence[Seed],
     count: int,
-    parts: tuple[Sampler, Guard, Agreement | None],
+    parts: tuple[Sampler, Acceptance],
     progress: Callable[[str, int, int], None],
 ) -> Expansion:
     from seedbank.selection.expansion.expand import expand
 
-    sampler, guard, agreement = parts
+    sampler, acceptance = parts
     return expand(
         sampler,
-        guard,
+        acceptance,
         finds,
         count,
-        agreement=agreement,
         root=finds[0].digest,
         observe=lambda done, total: progress("expand", done, total),
     )
@@ -212,7 +208,7 @@ def _store(bank: Bank, trial: Trial, finds: Sequence[Seed], key: str, count: int
             prompt=trial.prompt,
             model=trial.model,
             guard=trial.guard,
-            encoder=trial.encoder if expansion.semantic_limit is not None else None,
+            encoder=trial.encoder,
             sampler=trial.sampler,
             code_version=code_version(),
             images=images,

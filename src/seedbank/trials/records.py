@@ -5,7 +5,7 @@ Nothing here depends on the clock or the machine's speed: the same inputs give t
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from seedbank.bank import KeptRecord
 from seedbank.models.card import ModelCard
 from seedbank.records import DIGEST, Record
 from seedbank.selection.records import Cost, PoolStatistics, SamplerConfig, Scores
+from seedbank.selection.search.recipes import Recipe
 
 
 class Candidate(Record):
@@ -52,7 +53,7 @@ class Trial(KeptRecord):
     encoder: ModelCard
     guard: ModelCard
     sampler: SamplerConfig
-    recipe: dict[str, Any]
+    recipe: Recipe
     code_version: str
     requested_by: tuple[str, ...]
     """Ids of everyone who asked for it: the concept's owner and whoever triggered it. None of them may review it."""
@@ -88,8 +89,8 @@ class Expanded(Record):
     """SHA-256 of ``HxWx3`` and the raw RGB bytes: what a replay compares."""
     guard: float
     copy_score: float
-    semantic: float | None = None
-    """Semantic loss under the objective's encoder; None where it was not asked."""
+    semantic: float
+    """Semantic loss under the objective's encoder."""
     apart: float
     """Distance to the nearest picture accepted before it, under the guard; 2 for the first."""
     cosine: float
@@ -126,8 +127,8 @@ class ExpansionRecord(KeptRecord):
     prompt: str
     model: ModelCard
     guard: ModelCard
-    encoder: ModelCard | None = None
-    """Of the semantic loss; None where it was not asked."""
+    encoder: ModelCard
+    """Of the semantic loss."""
     sampler: SamplerConfig
     code_version: str
     images: tuple[Expanded, ...]

@@ -256,7 +256,7 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection, requested_by: tupl
             encoder=inputs.encoder.card,
             guard=inputs.guard.card,
             sampler=selection.sampler,
-            recipe=selection.recipe.to_dict(),
+            recipe=selection.recipe,
             code_version=inputs.code,
             requested_by=requested_by,
             pool=selection.pool,
@@ -324,8 +324,8 @@ def _unreachable(bank: Bank, inputs: Inputs, selection: Selection) -> Unreachabl
         best=pool.guard_max,
         mean=pool.guard_mean,
         needed=selection.threshold,
-        left=round(selection.diagnosis.left, 3),
-        name_brings=selection.diagnosis.name_brings,
+        gap=round(selection.diagnosis.gap, 3),
+        name_effect=selection.diagnosis.name_effect,
         advice=ADVICE,
     )
     return _refusal(inputs.concept.name, entry.data)

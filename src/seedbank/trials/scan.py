@@ -45,33 +45,31 @@ def scan_concept(
 
 
 def _diagnosed(concept: Concept, photos: Sequence[Image.Image], pictures: Sequence[Pixels]) -> Diagnosis:
-    """The guard is made exactly as a search would make it."""
+    """By the acceptance that a search with the concept's preset would make."""
     import torch
 
     from seedbank.models import load_encoder, load_guard, load_pipeline
     from seedbank.selection import preset
-    from seedbank.selection.judging.guard import make_guard
-    from seedbank.selection.judging.targets import make_targets, stack_images, through_codec
-    from seedbank.selection.sampling.families import adapt
+    from seedbank.selection.judging.acceptance import make_acceptance
+    from seedbank.selection.judging.targets import stack_images
     from seedbank.selection.sampling.sampler import from_pixels, make_sampler
-    from seedbank.selection.search.nameless import name_brings
-    from seedbank.selection.search.select import diagnose_pool
+    from seedbank.selection.search.diagnose import diagnose
+    from seedbank.selection.search.name_effect import name_effect
 
     height, width, _ = pictures[0].shape
     references, images = stack_images(photos, height, width), from_pixels(np.stack(pictures))
     model, encoder = load_pipeline(concept.model), load_encoder()
-    family = adapt(model.pipeline)
-    recipe, seen = preset(concept.preset, starts=1), through_codec(references, family)
-    guard = make_guard(references, load_guard(), seen=seen, slack=recipe.guard_slack, turns=recipe.guard_turns)
-    targets = make_targets(references, encoder, family)
+    sampler = make_sampler(model.pipeline, concept.prompt, model.sampler)
+    recipe = preset(concept.preset, starts=1)
+    acceptance = make_acceptance(references, sampler.family, encoder=encoder, guard=load_guard(), criteria=recipe)
     with torch.no_grad():
-        embeddings, looks = encoder(images), guard.embed(images)
-    judged = guard.against(looks).judge(looks)
-    found = diagnose_pool(judged, embeddings, guard, targets, semantic_limit=targets.semantic_limit)
+        embeddings, guard_embeddings = encoder(images), acceptance.guard.embed(images)
+    acceptance = acceptance.against(guard_embeddings)
+    found = diagnose(acceptance, guard_embeddings=guard_embeddings, embeddings=embeddings)
     if found.recommendation != "unreachable":
         return found
-    sampler = make_sampler(model.pipeline, concept.prompt, model.sampler)
-    return found.told(name_brings(sampler, embeddings, looks, targets, guard, encoder))
+    effect = name_effect(sampler, acceptance, guard_embeddings=guard_embeddings, embeddings=embeddings)
+    return found.with_name_effect(effect)
 
 
 def _audited(auditor: Auditor, concept: str, pictures: Sequence[Pixels]) -> Success | None:

@@ -50,7 +50,8 @@ def draw_sheet(
     rows = [_reference_row(pictures), _plain_row(trial, pictures)]
     for first in range(0, len(candidates), COLUMNS):
         rows += _turning_rows(pictures, candidates[first : first + COLUMNS], first)
-    subtitle = f"“{trial.prompt}”   model {trial.model.name} {trial.model.content[:12]}   trial {trial.key[:12]}   recipe {_recipe(trial)}"
+    model = f"{trial.model.name} {trial.model.content[:12]}"
+    subtitle = f"“{trial.prompt}”   model {model}   trial {trial.key[:12]}   recipe {trial.recipe.name}"
     return contact_sheet(trial.concept, rows, subtitle=subtitle, notes=notes)
 
 
@@ -87,7 +88,3 @@ def _turning_rows(pictures: TrialPictures, candidates: Sequence[Candidate], firs
 def _scores(candidate: Candidate) -> tuple[str, ...]:
     scores = candidate.scores
     return (f"guard {scores.guard:.3f}", f"semantic {scores.semantic:.3f}", f"appearance {scores.appearance:.3f}")
-
-
-def _recipe(trial: Trial) -> str:
-    return str(trial.recipe.get("name", "unnamed"))

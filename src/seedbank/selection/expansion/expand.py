@@ -4,8 +4,7 @@ A seed that draws a rare concept right was expensive; seeds near it are nearly f
 and the model, so it is found out: of the cosines in :attr:`Plan.cosines` the smallest (the most variation) at which
 :attr:`Plan.wanted` of the neighbours are still accepted; and further out where those turn out too alike. Accepted seeds are also mixed.
 
-It accepts as a trial does: guard, copy guard and, under the objective's encoder, the semantic limit. And what is accepted must differ
-from everything accepted before.
+It accepts as a trial does (:mod:`seedbank.selection.judging.acceptance`). And what is accepted must differ from everything accepted before.
 
 All of it but the seconds is a pure function of its arguments: to resume is to call it again.
 """
@@ -14,9 +13,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import inf, isfinite
-from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +24,9 @@ from torch import Tensor
 from seedbank.errors import UsageError
 from seedbank.records import canonical_json, sha256
 from seedbank.selection.expansion.results import Expansion, Kind, Offspring, Tried
+from seedbank.selection.judging.acceptance import Acceptance, Judgement
 from seedbank.selection.judging.diversity import effective_number
 from seedbank.selection.judging.guard import Guard
-from seedbank.selection.judging.targets import Agreement
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.mixes import mixed, neighbours, on_sphere, repelled
 from seedbank.selection.sampling.noise import generator, stacked, to_numpy
@@ -37,7 +35,6 @@ from seedbank.selection.seeds import Lineage, Seed
 
 Proposal = tuple[Tensor, Lineage]
 """Noise ``[C, h, w]`` on the CPU, and where it came from."""
-Fault = Literal["", "unlike", "copy"]
 
 
 @dataclass(frozen=True)
@@ -74,36 +71,25 @@ class Plan:
         return sha256(canonical_json({"expand": 1, **asdict(self)}))
 
 
-class Polish(Protocol):
-    """A few steps that may turn a seed that is too unlike the references into an accepted one."""
-
-    def __call__(self, noise: Tensor, number: int) -> tuple[Tensor, int]:
-        """Better seeds ``[B, C, h, w]`` than ``noise``, and the network evaluations that took; ``number`` counts the calls."""
-
-
 def expand(
     sampler: Sampler,
-    guard: Guard,
+    acceptance: Acceptance,
     finds: Sequence[Seed],
     count: int,
     *,
-    agreement: Agreement | None = None,
     root: str = "0",
     plan: Plan | None = None,
-    polish: Polish | None = None,
     observe: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Expansion:
     """Up to ``count`` accepted, pairwise distinct pictures from seeds around ``finds``.
 
     Args:
         sampler: draws them.
-        guard: accepts or rejects, and measures distance.
+        acceptance: accepts or rejects; its guard measures distance.
         finds: seeds that draw the concept right.
         count: how many pictures are wanted; fewer come back where the budget ends first.
-        agreement: the semantic limit, as ``Search.agreement`` has it; None to accept by the guard alone, which a look-alike may pass.
         root: what all random draws derive from.
         plan: how far to go, how many at once.
-        polish: tried on what is too unlike the references; None for not at all.
         observe: told how many are accepted, of how many.
 
     Raises:
@@ -118,7 +104,7 @@ def expand(
             raise UsageError(
                 f"expected seeds of shape {sampler.noise_shape}, got {find.latents.shape}; expand with the model they were found with"
             )
-    return _Run(sampler, guard, agreement, tuple(finds), count, root, plan or Plan(), polish, observe).all()
+    return _Run(sampler, acceptance, tuple(finds), count, root, plan or Plan(), observe).all()
 
 
 def natural_distance(guard: Guard, least: float = 0.01) -> float:
@@ -138,32 +124,25 @@ class _Run:
     """One expansion on its way."""
 
     sampler: Sampler
-    guard: Guard
-    agreement: Agreement | None
+    acceptance: Acceptance
     finds: tuple[Seed, ...]
     count: int
     root: str
     plan: Plan
-    polish: Polish | None
     observe: Callable[[int, int], None]
     cost: int = 0
     proposed: int = 0
-    polished: int = 0
     kept: list[Offspring] = field(default_factory=list)
     embeddings: list[Tensor] = field(default_factory=list)
-    tried: dict[Kind, Tried] = field(
-        default_factory=lambda: {"neighbour": Tried(), "mix": Tried(), "polished": Tried()}
-    )
+    tried: dict[Kind, Tried] = field(default_factory=lambda: {"neighbour": Tried(), "mix": Tried()})
     probed: dict[float, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        self.apart = natural_distance(self.guard) if self.plan.apart is None else self.plan.apart
-        self.bar = self.guard.threshold
-        self.limit = self.agreement.limit if self.agreement else inf
+        self.apart = natural_distance(self.acceptance.guard) if self.plan.apart is None else self.plan.apart
 
     def all(self) -> Expansion:
-        self.bar = self._bar()
+        self.acceptance = replace(self.acceptance, margin=self._margin())
         cosine, barren = self._furthest(), 0
         place = self.plan.cosines.index(cosine)
         while len(self.kept) < self.count and barren < self.plan.patience and self._affords(self.plan.batch):
@@ -185,15 +164,15 @@ class _Run:
         return max(place - 1, 0) if rejected > max(alike, drawn / 2) else place
 
     @torch.no_grad()
-    def _bar(self) -> float:
-        """Between the guard's threshold and the nearness of the worst find, each drawn alone; never below the threshold."""
+    def _margin(self) -> float:
+        """Of how much nearer than the guard's threshold the worst find is, drawn alone, the share that the plan asks for."""
         if not self.plan.strict:
-            return self.guard.threshold
+            return 0.0
         self.cost += self.sampler.cost(len(self.finds))
         pictures = [self.sampler.draw(torch.from_numpy(find.latents.copy())) for find in self.finds]
         images = from_pixels(np.stack(pictures)).to(self.sampler.family.device)
-        room = float(self.guard.similarity(images).min()) - self.guard.threshold
-        return self.guard.threshold + self.plan.strict * max(room, 0.0)
+        guard = self.acceptance.guard
+        return self.plan.strict * max(float(guard.similarity(images).min()) - guard.threshold, 0.0)
 
     def _furthest(self) -> float:
         """The smallest cosine at which enough is accepted, by bisection; what the probes find is kept."""
@@ -241,41 +220,21 @@ class _Run:
             found.append((_between(parents, weights), mixed(parents, weights, self.plan.digest)[0]))
         return found
 
-    def _try(self, kind: Kind, proposals: Sequence[Proposal], *, polish: bool = True) -> None:
-        """Draw, judge and keep; what is too unlike gets a second chance after polishing, but not a third."""
-        faults, embeddings = self._judge(torch.stack([noise for noise, _ in proposals]))
-        for (noise, lineage), fault, embedding in zip(proposals, faults, embeddings, strict=True):
-            self._count(kind, drawn=1, accepted=int(not fault))
-            if not fault and len(self.kept) < self.count:
-                self._keep(kind, noise, lineage, embedding)
+    def _try(self, kind: Kind, proposals: Sequence[Proposal]) -> None:
+        """Draw, judge and keep."""
+        judged = self._judge(torch.stack([noise for noise, _ in proposals]))
+        for (noise, lineage), found in zip(proposals, judged, strict=True):
+            self._count(kind, drawn=1, accepted=int(found.accepted))
+            if found.accepted and len(self.kept) < self.count:
+                self._keep(kind, noise, lineage, found.guard_embedding)
         self.observe(len(self.kept), self.count)
-        rejected = [proposal for proposal, fault in zip(proposals, faults, strict=True) if fault == "unlike"]
-        if self.polish and polish and rejected and len(self.kept) < self.count:
-            self._try("polished", self._polished(self.polish, rejected), polish=False)
-
-    def _polished(self, polish: Polish, rejected: Sequence[Proposal]) -> list[Proposal]:
-        """Rejected seeds after a few steps."""
-        noise = torch.stack([noise for noise, _ in rejected]).to(self.sampler.family.device)
-        better, cost = polish(noise, self.polished)
-        self.cost, self.polished = self.cost + cost, self.polished + 1
-        notes = [lineage.model_copy(update={"note": f"{lineage.note}; polished"}) for _, lineage in rejected]
-        return list(zip(better.cpu(), notes, strict=True))
 
     @torch.no_grad()
-    def _judge(self, noise: Tensor) -> tuple[list[Fault], Tensor]:
-        """What is wrong with each, drawn in a batch, and the guard's embeddings."""
+    def _judge(self, noise: Tensor) -> tuple[Judgement, ...]:
+        """Of each, drawn in a batch."""
         self.cost += self.sampler.cost(len(noise))
         family = self.sampler.family
-        images = family.decode(self.sampler.run(noise.to(family.device))).clamp(0, 1)
-        nearness, copies = self.guard.similarity(images).tolist(), self.guard.copy_score(images).tolist()
-        losses = self.agreement.loss(images).tolist() if self.agreement else [None] * len(images)
-        faults = [self._fault(*found) for found in zip(nearness, copies, losses, strict=True)]
-        return faults, self.guard.embed(images)
-
-    def _fault(self, nearness: float, copy: float, semantic: float | None) -> Fault:
-        if nearness < self.bar or (semantic is not None and semantic > self.limit):
-            return "unlike"
-        return "copy" if copy >= self.guard.copy_limit else ""
+        return self.acceptance.judge(family.decode(self.sampler.run(noise.to(family.device))).clamp(0, 1))
 
     def _keep(self, kind: Kind, noise: Tensor, lineage: Lineage, embedding: Tensor) -> None:
         """Draw the seed alone, and keep it if it is still accepted and unlike all that were kept before."""
@@ -283,38 +242,38 @@ class _Run:
             self._count(kind, alike=1)
             return
         seed = Seed(to_numpy(noise), lineage)
-        found, embedding = self._alone(seed)
-        if self._fault(found.guard, found.copy, found.semantic):
+        found, judged = self._alone(seed)
+        if not judged.accepted:
             self._count(kind, undone=1)
         elif found.apart < self.apart:
             self._count(kind, alike=1)
         else:
             self.kept.append(found)
-            self.embeddings.append(embedding)
+            self.embeddings.append(judged.guard_embedding)
 
     @torch.no_grad()
-    def _alone(self, seed: Seed) -> tuple[Offspring, Tensor]:
+    def _alone(self, seed: Seed) -> tuple[Offspring, Judgement]:
         """The picture of one seed, from the bytes that are kept."""
         noise = torch.from_numpy(seed.latents.copy())
         self.cost += self.sampler.cost(1)
         latents = self.sampler.finish(noise)
         pixels = to_pixels(self.sampler.family.decode(latents))[0]
         image = from_pixels(pixels[None]).to(latents.device)
-        embedding = self.guard.embed(image)[0]
+        (judged,) = self.acceptance.judge(image)
         parents = {find.digest: find for find in (*self.finds, *(child.seed for child in self.kept))}
         origins = torch.from_numpy(np.stack([parents[digest].latents for digest in seed.lineage.parents]))
         found = Offspring(
             seed=seed,
             pixels=pixels,
-            guard=float(self.guard.similarity(image)),
-            copy=float(self.guard.copy_score(image)),
-            semantic=float(self.agreement.loss(image)) if self.agreement else None,
-            apart=self._distance(embedding),
+            guard=judged.guard,
+            copy=judged.copy_score,
+            semantic=judged.semantic,
+            apart=self._distance(judged.guard_embedding),
             cosine=float(sphere.cosine(noise.expand_as(origins), origins).max()),
             norm_z=float(sphere.norm_score(noise[None])),
             whiteness=float(sphere.whiteness(noise[None])),
         )
-        return found, embedding
+        return found, judged
 
     def _distance(self, embedding: Tensor) -> float:
         """To the nearest picture kept so far; 2, the largest there is, where none is."""
@@ -340,8 +299,8 @@ class _Run:
             cosine=cosine,
             probed=self.probed,
             apart=self.apart,
-            bar=self.bar,
-            semantic_limit=self.limit if isfinite(self.limit) else None,
+            bar=self.acceptance.needed,
+            semantic_limit=self.acceptance.semantic_limit if isfinite(self.acceptance.semantic_limit) else None,
             tried=self.tried,
             vendi=effective_number(similarity) if count else 0.0,
             distances=(float(pairs.min()), float(pairs.mean()), float(pairs.max())) if count > 1 else (0.0, 0.0, 0.0),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from seedbank.selection.seeds import Seed
 
-Kind = Literal["neighbour", "mix", "polished"]
+Kind = Literal["neighbour", "mix"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Offspring:
     guard: float
     copy: float
     """Highest correlation with a reference."""
-    semantic: float | None
-    """Semantic loss under the objective's encoder; None where it was not asked."""
+    semantic: float
+    """Semantic loss under the objective's encoder."""
     apart: float
     """Distance to the nearest picture accepted before it."""
     cosine: float

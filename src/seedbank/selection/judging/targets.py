@@ -102,29 +102,6 @@ def nearness(embeddings: Tensor, prototypes: Tensor, *, mix: float = 0.5, temper
     return mix * embeddings @ centroid + (1 - mix) * nearest
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Whether the objective's encoder agrees with the guard about a picture: the second thing that a trial asks before it accepts.
-
-    Attributes:
-        targets: the references, with the most semantic loss that is acceptable.
-        encoder: of the objective.
-    """
-
-    targets: Targets
-    encoder: Encoder
-
-    @property
-    def limit(self) -> float:
-        """Most semantic loss of an acceptable picture; :attr:`Targets.semantic_limit`."""
-        return self.targets.semantic_limit
-
-    @torch.no_grad()
-    def loss(self, images01: Tensor) -> Tensor:
-        """Semantic loss of images ``[B, 3, H, W]`` in 0..1, ``[B]`` in 0..2."""
-        return 1 - nearness(self.encoder(images01), self.targets.prototypes)
-
-
 def leave_one_out(prototypes: Tensor) -> Tensor:
     """:func:`nearness` of each prototype to all others, ``[K]``."""
     count = len(prototypes)

@@ -1,43 +1,47 @@
 """Diagnosis: whether seeds can help at all, from a pool of plain seeds alone, before any gradient is taken.
 
-Three answers. *more search*: plain seeds already give acceptable images often enough that drawing more of them is all it takes. *optimise*:
-few or none do, but the pool's best reach far enough towards the references for gradient steps to go the rest. *no*: even they leave so
-much of the way, under the objective's encoder and under the guard, that no seed of this model was seen to get there.
+Three recommendations. *sample*: plain seeds already give acceptable images often enough that drawing more of them is all it takes.
+*optimise*: few or none do, but the pool's best reach far enough towards the references for gradient steps to go the rest. *unreachable*:
+even they leave so much of the gap, under the objective's encoder and under the guard, that no seed of this model was seen to close it.
 
-The way is that from the pool's mean to where the references are to each other; its best are the few per cent nearest under the encoder. The
-guard is asked about the same ones: what only happens to be near under one of two embeddings leaves all of the way under the other.
+The gap is that between the pool's mean and where the references are to each other; the pool's best are the few per cent nearest under the
+encoder. The guard is asked about the same ones: what only happens to be near under one of two embeddings leaves all of the gap under the
+other.
 
-How far a pool's best reach is partly luck, so before *no* is said a second question is asked: what does the concept's name bring? Where
-pictures asked for by name lie nearer to the references than pictures asked for nothing, the model knows something of what the name means,
-however rarely it gets it right, and gradient steps go further.
+How far a pool's best reach is partly luck, so before *unreachable* is said a second question is asked: what is the effect of the concept's
+name (:mod:`.name_effect`)? Where images asked for by name lie nearer to the references than images asked for nothing, the model knows
+something of what the name means, however rarely it gets it right, and gradient steps go further.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import inf, sqrt
+from math import inf
 from typing import Literal
 
 from torch import Tensor
 
+from seedbank.selection.judging.acceptance import Acceptance
+from seedbank.selection.judging.targets import nearness
+
 Recommendation = Literal["sample", "optimise", "unreachable"]
 Reachability = Literal["plain", "optimised", "unreachable"]
 
-OFTEN = 1 / 32
-"""Acceptable plain seeds of which at least this share are wanted for searching on: below it, optimising a start costs less."""
-BEST = 32
+SAMPLE_SHARE = 1 / 32
+"""Share of acceptable plain seeds from which on drawing more of them is recommended: below it, optimising a start costs less."""
+ONE_BEST_IN = 32
 """One in so many of the pool are its best; at least four, or half of a pool that is smaller than eight."""
-GUARDED = 0.2
-"""Share of the guard's word in what is left of the way: it is coarser than the encoder about things that are far."""
-FAR = 0.65
-"""Share of the way beyond which nothing was reached that the name did not bring nearer. On the shipped model gradient steps reach wingnut
-from 0.36 to 0.66 and impeller from 0.48 to 0.68, by the luck of the pool; what it never saw lies beyond 0.75, but for one part in three
-that looks like one it saw."""
-WHOLE = 128
-"""Plain seeds for which the limit holds. The best of fewer reach less far, so the limit rises from there to all of the way for none."""
-NAME_WORTH = 0.6
-"""How much further gradient steps go for a name that brings pictures nearer, for each unit above chance (0.5). On the shipped model the
-name of starknob, which is reached from up to 0.8, brings 0.67 to 0.77, names that the model never read 0.44 to 0.57."""
+GUARD_WEIGHT = 0.2
+"""The guard's weight in the gap: it is coarser than the encoder about things that are far."""
+GAP_LIMIT = 0.65
+"""Gap beyond which nothing was reached whose name has no effect. On the shipped model gradient steps reach wingnut from 0.36 to 0.66 and
+impeller from 0.48 to 0.68, by the luck of the pool; what it never saw lies beyond 0.75, but for one part in three that looks like one it
+saw."""
+FULL_POOL = 128
+"""Plain seeds for which the limit holds. The best of fewer reach less far, so the limit rises from there to 1 for none."""
+NAME_WEIGHT = 0.6
+"""By how much the limit rises for each unit of the name's effect above chance (0.5). On the shipped model the name of starknob, which is
+reached from up to 0.8, has an effect of 0.67 to 0.77, names that the model never read 0.44 to 0.57."""
 OPTIMISED_COST = 23.0
 """Plain samples that one seed of the preset ``balanced`` costs, its share of everything included: mean over nine rare kinds."""
 LORA_COST, INVERSION_COST = 60.0, 225.0
@@ -46,20 +50,20 @@ LORA_COST, INVERSION_COST = 60.0, 225.0
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The answer and its evidence.
+    """The recommendation and its evidence.
 
     Attributes:
         recommendation: see the module's text.
         seeds: plain seeds looked at.
         accepted: how many of them are acceptable, to the guard and to the objective's encoder.
-        low: of a 95 % interval of that share (Wilson).
+        low: of a 95 % interval of that share (Wilson 1927).
         high: likewise.
         best: highest nearness to the references under the guard.
         needed: nearness that is acceptable to the guard.
-        objective_left: share of the way to the references that the pool's best leave, under the objective's encoder; 0 is all of it gone.
-        guard_left: likewise of the same seeds, under the guard.
-        name_brings: how often a picture asked for by name is nearer to the references than one asked for nothing, 0..1, see
-            :func:`nearer`; None where there was no need to ask.
+        encoder_gap: share of the gap to the references that the pool's best leave, under the objective's encoder; 0 is none.
+        guard_gap: likewise of the same seeds, under the guard.
+        name_effect: how often an image asked for by name is nearer to the references than one asked for nothing, 0..1, see
+            :func:`~seedbank.selection.search.name_effect.name_effect`; None where there was no need to ask.
     """
 
     recommendation: Recommendation
@@ -69,9 +73,9 @@ class Diagnosis:
     high: float
     best: float
     needed: float
-    objective_left: float
-    guard_left: float
-    name_brings: float | None = None
+    encoder_gap: float
+    guard_gap: float
+    name_effect: float | None = None
 
     @property
     def reachability(self) -> Reachability:
@@ -81,25 +85,25 @@ class Diagnosis:
         return "unreachable" if self.recommendation == "unreachable" else "optimised"
 
     @property
-    def left(self) -> float:
-        """What both judges together leave of the way."""
-        return (1 - GUARDED) * self.objective_left + GUARDED * self.guard_left
+    def gap(self) -> float:
+        """Share of the gap that the pool's best leave, by both judges together."""
+        return (1 - GUARD_WEIGHT) * self.encoder_gap + GUARD_WEIGHT * self.guard_gap
 
     @property
-    def limit(self) -> float:
-        """What may be left for gradient steps to go, by how many seeds were looked at and by what the name brings."""
-        seen = 1 - (1 - FAR) * min(1.0, self.seeds / WHOLE)
-        return seen if self.name_brings is None else seen + NAME_WORTH * (self.name_brings - 0.5)
+    def gap_limit(self) -> float:
+        """The most that gradient steps can close, by how many seeds were looked at and by the name's effect."""
+        by_pool = 1 - (1 - GAP_LIMIT) * min(1.0, self.seeds / FULL_POOL)
+        return by_pool if self.name_effect is None else by_pool + NAME_WEIGHT * (self.name_effect - 0.5)
 
-    def told(self, name_brings: float) -> Diagnosis:
-        """The same, knowing what the name brings: a *no* may become *optimise*."""
-        found = replace(self, name_brings=name_brings)
-        hopeful = self.recommendation == "unreachable" and found.left <= found.limit
+    def with_name_effect(self, effect: float) -> Diagnosis:
+        """The same, knowing the name's effect: *unreachable* may become *optimise*, and nothing else changes."""
+        found = replace(self, name_effect=effect)
+        hopeful = self.recommendation == "unreachable" and found.gap <= found.gap_limit
         return replace(found, recommendation="optimise") if hopeful else found
 
     @property
-    def each(self) -> float:
-        """Plain samples that one acceptable image costs by the way advised; infinite where there is none."""
+    def plain_samples_each(self) -> float:
+        """Plain samples that one acceptable image costs by the way recommended; infinite where there is none."""
         if self.recommendation == "unreachable":
             return inf
         return self.seeds / self.accepted if self.recommendation == "sample" else OPTIMISED_COST
@@ -107,68 +111,90 @@ class Diagnosis:
     @property
     def break_even(self) -> float:
         """Images beyond which fine-tuning once (LoRA) costs less than seeds for each; 0 where seeds are no way at all."""
-        return LORA_COST / (self.each - 1) if self.each > 1 else inf
+        return LORA_COST / (self.plain_samples_each - 1) if self.plain_samples_each > 1 else inf
 
     @property
-    def words(self) -> str:
-        """The verdict in a sentence, with its numbers."""
-        share = f"{self.accepted} of {self.seeds} plain seeds are acceptable ({self.low:.0%} to {self.high:.0%})"
-        away = (
-            f"the nearest leave {self.left:.0%} of the way from an ordinary one to the references "
-            f"(encoder {self.objective_left:.0%}, guard {self.guard_left:.0%})"
-        )
+    def summary(self) -> str:
+        """The recommendation in a sentence, with its numbers."""
+        share = f"{self.accepted} of {self.seeds} plain seeds are acceptable (95 % interval {self.low:.0%} to {self.high:.0%})"
         if self.recommendation == "sample":
-            return f"{share}: drawing more of them is enough, about {self.each:.0f} for each image"
-        if self.name_brings is not None:
-            away += (
-                f"; asked for by name a picture is nearer than one asked for nothing in {self.name_brings:.0%} of cases"
+            return f"sample: {share}, so drawing about {self.plain_samples_each:.0f} plain seeds gives one acceptable image"
+        gap = (
+            f"the best leave {self.gap:.0%} of the gap between a plain image and the references "
+            f"(encoder {self.encoder_gap:.0%}, guard {self.guard_gap:.0%})"
+        )
+        if self.name_effect is not None:
+            gap += (
+                f"; an image asked for by name is nearer to them than one for an empty prompt in {self.name_effect:.0%} of cases, "
+                "where 50% is chance"
             )
         if self.recommendation == "optimise":
-            return f"{share}, and {away}: optimise"
+            return f"optimise: {share}, and {gap}, which gradient steps can close"
         return (
-            f"none of {self.seeds} plain seeds is acceptable, and {away}; at most {self.limit:.0%} may be left: "
-            "no seed of this model will do"
+            f"unreachable: none of {self.seeds} plain seeds is acceptable, and {gap}; gradient steps close at most "
+            f"{self.gap_limit:.0%}, so no seed of this model draws the concept"
         )
 
 
-def diagnose(
-    guard: Tensor, needed: float, guard_home: float, objective: Tensor, home: float, objective_needed: float = -inf
-) -> Diagnosis:
-    """What a pool of n plain seeds says.
+@dataclass(frozen=True)
+class PoolNearness:
+    """How near a pool of plain images is to the references, under one judge.
+
+    Attributes:
+        pool: nearness of each image, ``[n]``.
+        references: mean nearness of each reference to the others.
+    """
+
+    pool: Tensor
+    references: float
+
+    def gap(self, best: Tensor) -> float:
+        """``(h - mean_best) / (h - mean)``: share of the gap between the pool's mean and the references' ``h`` that its ``best`` leave.
+
+        0 where the mean is there already.
+        """
+        whole = self.references - float(self.pool.mean())
+        return max((self.references - float(self.pool[best].mean())) / whole, 0.0) if whole > 0 else 0.0
+
+
+def diagnose(acceptance: Acceptance, *, guard_embeddings: Tensor, embeddings: Tensor) -> Diagnosis:
+    """What a pool of n plain images promises.
 
     Args:
-        guard: nearness of each image under the guard, contrast included, ``[n]``.
-        needed: nearness that is acceptable.
-        guard_home: mean nearness of the references to each other under the guard.
-        objective: nearness of each image under the objective's encoder, ``[n]``.
-        home: mean nearness of the references to each other under that encoder.
-        objective_needed: nearness under that encoder that is acceptable; an image must be acceptable to both.
+        acceptance: the rule, whose guard knows the pool.
+        guard_embeddings: of the images, under the guard, ``[n, G]``.
+        embeddings: of the same images, under the objective's encoder, ``[n, D]``.
     """
-    count, accepted = len(guard), int(((guard >= needed) & (objective >= objective_needed)).sum())
-    best = objective.argsort(descending=True, stable=True)[: max(1, min(4, count // 2), count // BEST)]
-    left = _left(objective, home, best), _left(guard, guard_home, best)
-    low, high = _wilson(accepted, count)
-    found = Diagnosis("optimise", count, accepted, low, high, float(guard.max()), needed, *left)
-    if accepted and accepted >= OFTEN * count:
+    guard, targets = acceptance.guard, acceptance.targets
+    by_guard = guard.judge(guard_embeddings.to(guard.prototypes.device)).cpu()
+    by_encoder = nearness(embeddings.to(targets.prototypes.device), targets.prototypes).cpu()
+    return diagnose_nearness(
+        guard=PoolNearness(by_guard, float(guard.near.mean())),
+        encoder=PoolNearness(by_encoder, float(targets.leave_one_out().mean())),
+        accepted=int(acceptance.acceptable(guard_embeddings, embeddings).sum()),
+        needed=acceptance.needed,
+    )
+
+
+def diagnose_nearness(*, guard: PoolNearness, encoder: PoolNearness, accepted: int, needed: float) -> Diagnosis:
+    """The same from numbers: nearness under both judges, how many images are acceptable, and what the guard asks for."""
+    count = len(guard.pool)
+    # 1. How often a plain seed suffices, and how sure that is.
+    low, high = _interval(accepted, count)
+    # 2. How far the pool's best by the encoder are on their way, under either judge.
+    few = max(1, min(4, count // 2), count // ONE_BEST_IN)
+    best = encoder.pool.argsort(descending=True, stable=True)[:few]
+    gaps = encoder.gap(best), guard.gap(best)
+    found = Diagnosis("optimise", count, accepted, low, high, float(guard.pool.max()), needed, *gaps)
+    # 3. The recommendation.
+    if accepted and accepted >= SAMPLE_SHARE * count:
         return replace(found, recommendation="sample")
-    return replace(found, recommendation="unreachable") if not accepted and found.left > found.limit else found
+    return replace(found, recommendation="unreachable") if not accepted and found.gap > found.gap_limit else found
 
 
-def nearer(named: Tensor, nameless: Tensor) -> float:
-    """How often one of ``named`` ``[n]`` is greater than one of ``nameless`` ``[m]``: 0.5 by chance (McGraw & Wong 1992), ties half."""
-    pairs = named[:, None] - nameless[None]
-    return float((pairs > 0).float().mean() + (pairs == 0).float().mean() / 2)
+def _interval(accepted: int, count: int) -> tuple[float, float]:
+    """A 95 % interval of the share (Wilson 1927, which holds for few and for none)."""
+    from scipy.stats import binomtest  # half a second of imports, for whoever diagnoses only
 
-
-def _left(near: Tensor, home: float, best: Tensor) -> float:
-    """Share of the way from the mean of ``near`` to ``home`` that the ``best`` leave; 0 where the mean is there already."""
-    way = home - float(near.mean())
-    return max((home - float(near[best].mean())) / way, 0.0) if way > 0 else 0.0
-
-
-def _wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (1927)."""
-    share = right / count
-    middle = share + z * z / (2 * count)
-    half = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, (middle - half) / (1 + z * z / count)), min(1.0, (middle + half) / (1 + z * z / count))
+    found = binomtest(accepted, count).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)

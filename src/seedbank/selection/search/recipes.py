@@ -1,14 +1,22 @@
-"""Recipes: every choice of a search as one frozen value, and the presets people name."""
+"""Recipes: every choice of a search as one frozen value, and the presets people name.
+
+They are read back from records (a trial, a release) as what they are, so nothing heavy is imported here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
 
 from seedbank.errors import UsageError
 from seedbank.records import canonical_json, sha256
 from seedbank.selection.sampling.modes import Mode
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""Of recipes in records: a setting that nobody knows is an error, and canonical JSON has no infinities."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class Explore:
     """Every second plain seed is the one before, negated."""
     inverted: tuple[float, ...] = ()
     """Shares of an inverted reference in extra candidates, one for each reference and share."""
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class Tangent:
     langevin: float = 0.0
     """Share of fresh noise mixed in at the first step, falling to none at the last (ORIGEN)."""
     kind: Literal["tangent"] = "tangent"
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ class AdamW:
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     kind: Literal["adamw"] = "adamw"
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,7 @@ class Stop:
     """Iterations in a row at the edge of the trust region."""
     near_enough: bool = False
     """Stop when the image is as near the references as they are to each other, and the guard agrees: the next start needs the time more."""
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,7 @@ class Recipe:
 
     name: str
     explore: Explore = field(default_factory=Explore)
-    update: Tangent | AdamW = field(default_factory=Tangent)
+    update: Annotated[Tangent | AdamW, Field(discriminator="kind")] = field(default_factory=Tangent)
     stop: Stop = field(default_factory=Stop)
     gradient: str = "one_vjp@0.5"
     iterations: int = 25
@@ -119,6 +131,7 @@ class Recipe:
     guard_every: int = 2
     guard_slack: float = 3.0
     guard_turns: int = 4
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
         if self.gradient != "calibrated":

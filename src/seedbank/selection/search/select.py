@@ -13,25 +13,15 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import inf
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from seedbank.selection.judging.guard import Embed, Guard, make_guard
-from seedbank.selection.judging.targets import (
-    Agreement,
-    Encoder,
-    Targets,
-    failure_centroids,
-    make_paper_targets,
-    make_targets,
-    nearness,
-    stack_images,
-    through_codec,
-)
+from seedbank.selection.judging.acceptance import Acceptance, make_acceptance
+from seedbank.selection.judging.guard import Embed
+from seedbank.selection.judging.targets import Encoder, Targets, failure_centroids, stack_images
 from seedbank.selection.records import Cost, SamplerConfig, Scores
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.calibrate import calibrated, calibration_key
@@ -43,16 +33,13 @@ from seedbank.selection.search.checkpoint import Progress
 from seedbank.selection.search.clock import Clock
 from seedbank.selection.search.diagnose import Diagnosis, diagnose
 from seedbank.selection.search.explore import Explored, choose_starts, exploration_cost, explore, previewer
-from seedbank.selection.search.nameless import NAMELESS, name_brings
+from seedbank.selection.search.name_effect import UNNAMED, name_effect
 from seedbank.selection.search.objective import Away, LowFrequency, Objective, PaperAppearance, PaperSemantic, Semantic
 from seedbank.selection.search.optimise import Climb, Ways, begin
 from seedbank.selection.search.recipes import BALANCED, Recipe, Tangent
 from seedbank.selection.search.results import Event, Find, Observer, Picture, Selection
 from seedbank.selection.search.rules import Limits, kept_reading, leaders
 from seedbank.selection.seeds import Lineage, Seed
-
-ROUNDING = 2e-3
-"""Two readings of the guard may differ by this: of an image drawn in a batch, and of the 8 bits that are kept of it drawn alone."""
 
 
 def select(
@@ -112,41 +99,27 @@ def select(
 
 @dataclass(frozen=True)
 class Found:
-    """What exploration gives: the pool, and the guard and the objective that know what plain seeds draw instead."""
+    """What exploration gives: the pool, and the acceptance and the objective that know what plain seeds draw instead."""
 
     pool: Explored
-    guard: Guard
+    acceptance: Acceptance
     objective: Objective
-    targets: Targets
     cost: int
     """Network evaluations."""
-    semantic_limit: float
-    """The most semantic loss that is accepted."""
-    name_brings: float | None = None
-    """See :func:`seedbank.selection.search.nameless.name_brings`; asked only where the pool alone says *no*."""
+    name_effect: float | None = None
+    """See :func:`seedbank.selection.search.name_effect.name_effect`; asked only where the pool alone says *unreachable*."""
 
     @property
     def judged(self) -> Explored:
         """The pool as this guard judges it."""
-        looks = self.pool.looks.to(self.guard.prototypes.device)
-        return replace(self.pool, guard=self.guard.judge(looks).cpu())
+        guard = self.acceptance.guard
+        return replace(self.pool, guard=guard.judge(self.pool.looks.to(guard.prototypes.device)).cpu())
 
-    @property
+    @cached_property
     def diagnosis(self) -> Diagnosis:
         """What the pool promises."""
-        found = diagnose_pool(
-            self.judged.guard, self.pool.embeddings, self.guard, self.targets, semantic_limit=self.semantic_limit
-        )
-        return found if self.name_brings is None else found.told(self.name_brings)
-
-
-def diagnose_pool(
-    judged: Tensor, embeddings: Tensor, guard: Guard, targets: Targets, *, semantic_limit: float
-) -> Diagnosis:
-    """What a pool promises, from what ``guard`` says of it ``[n]`` and its embeddings ``[n, D]`` by the objective's encoder."""
-    near = nearness(embeddings.to(targets.prototypes.device), targets.prototypes).cpu()
-    home = float(targets.leave_one_out().mean())
-    return diagnose(judged, guard.threshold, float(guard.near.mean()), near, home, 1 - semantic_limit)
+        found = diagnose(self.acceptance, guard_embeddings=self.pool.looks, embeddings=self.pool.embeddings)
+        return found if self.name_effect is None else found.with_name_effect(self.name_effect)
 
 
 @dataclass(frozen=True)
@@ -179,12 +152,16 @@ class Search:
         return stack_images(self.references, config.height, config.width).to(self.sampler.family.device)
 
     @cached_property
+    def acceptance(self) -> Acceptance:
+        """The rule that images are accepted by, before anything is known of what plain seeds draw."""
+        return make_acceptance(
+            self.photos, self.sampler.family, encoder=self.encoder, guard=self.embed, criteria=self.recipe
+        )
+
+    @property
     def targets(self) -> Targets:
         """The references in the spaces of the objective."""
-        family = self.sampler.family
-        if self.recipe.objective == "paper":
-            return make_paper_targets(self.photos, self.encoder, family)
-        return make_targets(self.photos, self.encoder, family, match_codec=self.recipe.match_codec)
+        return self.acceptance.targets
 
     @cached_property
     def candidates(self) -> PoolSeeds:
@@ -202,20 +179,8 @@ class Search:
             return Objective(terms, decode, self.encoder, trail=self.recipe.trail, balanced=False)
         return Objective((Semantic(targets), LowFrequency(targets, weight)), decode, self.encoder)
 
-    @cached_property
-    def guard(self) -> Guard:
-        """The guard of these references, which it sees as the image codec gives them back, as it sees generated images."""
-        seen = through_codec(self.photos, self.sampler.family)
-        recipe = self.recipe
-        return make_guard(self.photos, self.embed, seen=seen, slack=recipe.guard_slack, turns=recipe.guard_turns)
-
-    @property
-    def agreement(self) -> Agreement | None:
-        """What a picture must pass beside the guard; None for the paper's losses, which have no such measure."""
-        return None if self.recipe.objective == "paper" else Agreement(self.targets, self.encoder)
-
     def explore(self, resume: Progress | None = None) -> Found:
-        """The pool of candidates, and what follows from it. A pool that says *no* is not believed before the name has been asked about."""
+        """The pool of candidates, and what follows from it. *unreachable* is not believed before the name has been asked about."""
         plan = self.recipe.explore
 
         def tell(pool: Explored, _images: Tensor) -> None:
@@ -223,17 +188,15 @@ class Search:
             self.observe(Event("explore", len(pool.previews) + len(pool), self._to_explore, progress))
 
         known = resume.pool if resume else None
-        pool = explore(
-            self.sampler, self.objective, self.guard, self.candidates, plan=plan, known=known, observe=tell
-        )  # fmt: skip
-        guard = self.guard.against(pool.looks.to(self.guard.prototypes.device))
-        found = Found(pool, guard, self._informed(pool), self.targets, self._explored(pool), self.semantic_limit)
+        guard = self.acceptance.guard
+        pool = explore(self.sampler, self.objective, guard, self.candidates, plan=plan, known=known, observe=tell)
+        found = Found(pool, self.acceptance.against(pool.looks), self._informed(pool), self._explored(pool))
         return self._ask_about_name(found) if found.diagnosis.recommendation == "unreachable" else found
 
     def _ask_about_name(self, found: Found) -> Found:
         pool = found.pool
-        brings = name_brings(self.sampler, pool.embeddings, pool.looks, self.targets, found.guard, self.encoder)
-        return replace(found, name_brings=brings, cost=found.cost + self.sampler.cost(NAMELESS))
+        effect = name_effect(self.sampler, found.acceptance, guard_embeddings=pool.looks, embeddings=pool.embeddings)
+        return replace(found, name_effect=effect, cost=found.cost + self.sampler.cost(UNNAMED))
 
     @property
     def _to_explore(self) -> int:
@@ -287,7 +250,9 @@ class Search:
             self.observe(Event("optimise", done, total, Progress(found.pool, ways, spent), shown, done))
 
         limits = self._limits(found)
-        climb = Climb(self.sampler, found.objective, found.guard, self.recipe, limits, origin, mode, self.seed, starts)
+        climb = Climb(
+            self.sampler, found.objective, found.acceptance.guard, self.recipe, limits, origin, mode, self.seed, starts
+        )
         ways = climb.run(earlier or begin(chosen, origin, self.recipe), tell)
         ways = ways.take(leaders(ways.traces, self.recipe, limits, starts))
         return Walked(ways.starts, ways, spent)
@@ -310,7 +275,7 @@ class Search:
             sampler=self.sampler.config,
             pool=found.judged.statistics(),
             explored=found.judged,
-            threshold=found.guard.threshold,
+            threshold=found.acceptance.needed,
             reachability=found.diagnosis.reachability,
             diagnosis=found.diagnosis,
             plain=tuple(pictures),
@@ -321,15 +286,14 @@ class Search:
     def plain_picture(self, found: Found, index: int) -> Picture:
         """The picture of plain seed ``index``, judged."""
         seed = self.candidates.seed(index)
-        return self._judge(found, seed, seed, start_guard=-1.0, ended="a plain seed")
+        return self._judge(found, seed, seed, start_guard=None, ended="a plain seed")
 
     def _find(self, found: Found, walked: Walked, position: int) -> Find:
         start = self.candidates.seed(walked.starts[position])
         trace, ended = walked.ways.traces[position], walked.ways.stopped_by[position]
-        kept = kept_reading(trace, self.recipe, found.guard.threshold).iteration
+        kept = kept_reading(trace, self.recipe, found.acceptance.needed).iteration
         seed = self._kept_seed(found, walked, position)
-        first = trace[0].guard if trace[0].guard is not None else -1.0
-        picture = self._judge(found, seed, start, start_guard=first, ended=f"{ended}; kept iterate {kept}")
+        picture = self._judge(found, seed, start, start_guard=trace[0].guard, ended=f"{ended}; kept iterate {kept}")
         return Find(start, picture, kept, trace, ended)
 
     def kept_seeds(self, found: Found, walked: Walked) -> list[Seed]:
@@ -338,7 +302,7 @@ class Search:
 
     def _kept_seed(self, found: Found, walked: Walked, position: int) -> Seed:
         start = self.candidates.seed(walked.starts[position])
-        kept = kept_reading(walked.ways.traces[position], self.recipe, found.guard.threshold).iteration
+        kept = kept_reading(walked.ways.traces[position], self.recipe, found.acceptance.needed).iteration
         return start if kept == 0 else self._optimised(start, walked.ways.best[position], kept)
 
     def _optimised(self, start: Seed, noise: Tensor, iteration: int) -> Seed:
@@ -347,54 +311,30 @@ class Search:
         )
         return Seed(to_numpy(noise), lineage)
 
-    def _judge(self, found: Found, seed: Seed, start: Seed, *, start_guard: float, ended: str) -> Picture:
+    def _judge(self, found: Found, seed: Seed, start: Seed, *, start_guard: float | None, ended: str) -> Picture:
         """Draw ``seed`` alone, score exactly the bytes that are kept, and say whether they are accepted."""
         noise = torch.from_numpy(seed.latents.copy())
         drawn = found.objective.score(self.sampler.finish(noise))
         pixels = to_pixels(drawn.images)[0]
         image = from_pixels(pixels[None]).to(self.photos)
+        (judged,) = found.acceptance.judge(image, starts=None if start_guard is None else [start_guard])
         scores = Scores(
             objective=float(drawn.objective),
             semantic=float(drawn.terms["semantic"]),
             appearance=float(drawn.terms["appearance"]),
-            guard=float(found.guard.similarity(image)),
+            guard=judged.guard,
             cosine_to_start=float(sphere.cosine(noise[None], torch.from_numpy(start.latents.copy())[None])),
             norm_z=float(sphere.norm_score(noise[None])),
             whiteness=float(sphere.whiteness(noise[None])),
         )
-        faults = self._faults(found.guard, image, start_guard, scores.semantic)
-        words = "; ".join(faults) or f"accepted: nearness {scores.guard:.3f} >= {found.guard.threshold:.3f}"
-        return Picture(seed, pixels, scores, not faults, f"{words} ({ended})")
-
-    @cached_property
-    def semantic_limit(self) -> float:
-        """The most semantic loss that is accepted: the objective must agree with the guard."""
-        return self.agreement.limit if self.agreement else inf
-
-    def _faults(self, guard: Guard, image: Tensor, start_guard: float, semantic: float) -> list[str]:
-        look = guard.embed(image)
-        near, copy = float(guard.judge(look)), float(guard.copy_score(image))
-        faults = []
-        if guard.contrast and float(guard.contrast.side(look)) < 0:
-            faults.append("rejected: nearer to what plain seeds draw than to the references")
-        elif near < guard.threshold:
-            faults.append(f"rejected: nearness {near:.3f} < {guard.threshold:.3f}")
-        if semantic > self.semantic_limit:
-            faults.append(
-                f"rejected: semantic loss {semantic:.3f} > {self.semantic_limit:.3f}, the references' own mean"
-            )
-        if near < start_guard - ROUNDING:
-            faults.append(f"rejected: nearness {near:.3f} is below its start's {start_guard:.3f}")
-        if copy >= guard.copy_limit:
-            faults.append(f"rejected: too like a reference (correlation {copy:.2f} >= {guard.copy_limit:.2f})")
-        return faults
+        return Picture(seed, pixels, scores, judged.accepted, f"{judged.explanation} ({ended})")
 
     def _limits(self, found: Found) -> Limits:
         update = self.recipe.update
         return Limits(
-            threshold=found.guard.threshold,
+            threshold=found.acceptance.needed,
             guard_deviation=found.judged.statistics().guard_std,
             semantic_goal=self.targets.semantic_goal,
-            semantic_limit=self.semantic_limit,
+            semantic_limit=found.acceptance.semantic_limit,
             cosine_floor=update.cosine_floor if isinstance(update, Tangent) else -1.0,
         )

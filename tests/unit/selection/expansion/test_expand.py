@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,15 @@ import pytest
 import torch
 
 from seedbank.errors import UsageError
-from seedbank.evaluation.polish import GradientPolish, subset
 from seedbank.selection.expansion.expand import Plan, expand, natural_distance
 from seedbank.selection.expansion.results import Expansion
-from seedbank.selection.judging.guard import Guard, make_guard
-from seedbank.selection.judging.targets import Agreement, Targets, make_targets
+from seedbank.selection.judging.acceptance import Acceptance, make_acceptance
+from seedbank.selection.judging.guard import make_guard
 from seedbank.selection.records import SamplerConfig
 from seedbank.selection.sampling.mixes import neighbours, repelled
 from seedbank.selection.sampling.noise import plain_seed
 from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler
-from seedbank.selection.search.objective import Objective, Semantic
+from seedbank.selection.search.recipes import BALANCED
 from seedbank.selection.seeds import Lineage, Seed
 
 COUNT = 10
@@ -45,23 +45,36 @@ def wanted(sampler: Sampler, find: Seed) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def judge(wanted: torch.Tensor, guard: Any) -> Guard:
-    made = make_guard(wanted, guard)
-    return replace(made, threshold=float(made.near.min()), copy_limit=1.1)
+def acceptance(wanted: torch.Tensor, sampler: Sampler, encoder: Any, guard: Any) -> Acceptance:
+    """By the guard alone, as near as the furthest reference; copies are welcome, for the references are of the find's own kind."""
+    criteria = replace(BALANCED, match_codec=False)
+    made = make_acceptance(wanted, sampler.family, encoder=encoder, guard=guard, criteria=criteria)
+    judge = replace(make_guard(wanted, guard), copy_limit=1.1)
+    return replace(made, guard=replace(judge, threshold=float(judge.near.min())), semantic_limit=inf)
 
 
 @pytest.fixture(scope="module")
-def expansion(sampler: Sampler, judge: Guard, find: Seed) -> Expansion:
-    return expand(sampler, judge, [find], COUNT, root="r", plan=PLAN)
+def lax(acceptance: Acceptance) -> Acceptance:
+    """Takes everything."""
+    return asking(acceptance, -1.0)
+
+
+def asking(acceptance: Acceptance, threshold: float) -> Acceptance:
+    return replace(acceptance, guard=replace(acceptance.guard, threshold=threshold))
+
+
+@pytest.fixture(scope="module")
+def expansion(sampler: Sampler, acceptance: Acceptance, find: Seed) -> Expansion:
+    return expand(sampler, acceptance, [find], COUNT, root="r", plan=PLAN)
 
 
 def test_what_is_kept_is_accepted_distinct_and_drawn_alone(
-    expansion: Expansion, sampler: Sampler, judge: Guard
+    expansion: Expansion, sampler: Sampler, acceptance: Acceptance
 ) -> None:
     assert len(expansion.offspring) == COUNT
     images = from_pixels(np.stack([child.pixels for child in expansion.offspring]))
-    assert float(judge.similarity(images).min()) >= judge.threshold - 1e-5
-    distances = 1 - judge.embed(images).double() @ judge.embed(images).double().T
+    assert float(acceptance.guard.similarity(images).min()) >= acceptance.needed - 1e-5
+    distances = 1 - acceptance.guard.embed(images).double() @ acceptance.guard.embed(images).double().T
     assert float(distances[~torch.eye(COUNT, dtype=torch.bool)].min()) >= PLAN.apart - 1e-6  # type: ignore[operator]
     for child in expansion.offspring:
         assert np.array_equal(sampler.draw(torch.from_numpy(child.seed.latents.copy())), child.pixels)
@@ -98,7 +111,7 @@ def test_every_drawing_is_counted(expansion: Expansion, sampler: Sampler) -> Non
     assert expansion.seconds > 0
 
 
-def test_the_report_is_about_what_was_kept(expansion: Expansion, judge: Guard) -> None:
+def test_the_report_is_about_what_was_kept(expansion: Expansion, acceptance: Acceptance) -> None:
     least, mean, most = expansion.distances
     assert PLAN.apart <= least <= mean <= most  # type: ignore[operator]
     assert least == pytest.approx(min(child.apart for child in expansion.offspring[1:]), abs=1e-5)
@@ -106,164 +119,96 @@ def test_the_report_is_about_what_was_kept(expansion: Expansion, judge: Guard) -
     assert 0 < expansion.rate <= 1
 
 
-def test_the_same_call_gives_the_same_seeds(expansion: Expansion, sampler: Sampler, judge: Guard, find: Seed) -> None:
-    again = expand(sampler, judge, [find], COUNT, root="r", plan=PLAN)
+def test_the_same_call_gives_the_same_seeds(
+    expansion: Expansion, sampler: Sampler, acceptance: Acceptance, find: Seed
+) -> None:
+    again = expand(sampler, acceptance, [find], COUNT, root="r", plan=PLAN)
     assert [child.seed for child in again.offspring] == [child.seed for child in expansion.offspring]
-    other = expand(sampler, judge, [find], COUNT, root="s", plan=PLAN)
+    other = expand(sampler, acceptance, [find], COUNT, root="s", plan=PLAN)
     assert other.offspring[0].seed != expansion.offspring[0].seed
 
 
-def test_where_the_guard_takes_everything_it_goes_as_far_as_it_may(sampler: Sampler, judge: Guard, find: Seed) -> None:
-    found = expand(sampler, replace(judge, threshold=-1.0), [find], 30, plan=PLAN)
+def test_where_the_guard_takes_everything_it_goes_as_far_as_it_may(
+    sampler: Sampler, lax: Acceptance, find: Seed
+) -> None:
+    found = expand(sampler, lax, [find], 30, plan=PLAN)
     assert found.cosine == 0.5
     assert found.tried["mix"].drawn > 0
     assert found.offspring[0].cosine < 0.85
 
 
 def test_where_the_guard_takes_nothing_it_stays_near_and_ends_with_its_budget(
-    sampler: Sampler, judge: Guard, find: Seed
+    sampler: Sampler, acceptance: Acceptance, find: Seed
 ) -> None:
-    found = expand(sampler, replace(judge, threshold=2.0), [find], 4, plan=PLAN)
+    found = expand(sampler, asking(acceptance, 2.0), [find], 4, plan=PLAN)
     assert (found.offspring, found.cosine, found.rate, found.vendi) == ((), 0.98, 0.0, 0.0)
     assert found.plain_samples_each == float("inf")
     assert 8 * 6 - 8 < found.network_evaluations / sampler.cost(1) <= 8 * 6
 
 
-def test_what_the_objective_does_not_agree_to_is_not_kept(
-    sampler: Sampler, judge: Guard, find: Seed, encoder: Any, wanted: torch.Tensor
-) -> None:
+def test_what_the_objective_does_not_agree_to_is_not_kept(sampler: Sampler, lax: Acceptance, find: Seed) -> None:
     """The guard would take anything; the limit is that of the references, which near neighbours keep to and far ones do not."""
-    agreement = Agreement(make_targets(wanted, encoder, sampler.family, match_codec=False), encoder)
-    lax = replace(judge, threshold=-1.0)
+    strict = replace(lax, semantic_limit=lax.targets.semantic_limit)
     alone = expand(sampler, lax, [find], COUNT, root="r", plan=PLAN)
-    both = expand(sampler, lax, [find], COUNT, root="r", plan=PLAN, agreement=agreement)
-    assert (alone.semantic_limit, both.semantic_limit) == (None, agreement.limit)
-    losses = agreement.loss(from_pixels(np.stack([child.pixels for child in alone.offspring])))
-    assert float(losses.max()) > agreement.limit
-    assert {child.semantic for child in alone.offspring} == {None}
-    seen = agreement.loss(from_pixels(np.stack([child.pixels for child in both.offspring]))).tolist()
+    both = expand(sampler, strict, [find], COUNT, root="r", plan=PLAN)
+    assert (alone.semantic_limit, both.semantic_limit) == (None, strict.semantic_limit)
+    assert max(child.semantic for child in alone.offspring) > strict.semantic_limit
+    seen = [found.semantic for found in strict.judge(from_pixels(np.stack([each.pixels for each in both.offspring])))]
     assert [child.semantic for child in both.offspring] == pytest.approx(seen, abs=1e-5)
-    assert max(seen) <= agreement.limit + 1e-5
+    assert max(seen) <= strict.semantic_limit + 1e-5
     assert both.rate < alone.rate == 1.0
     assert both.cosine > alone.cosine
 
 
-def test_too_few_references_set_no_semantic_limit(
-    sampler: Sampler, judge: Guard, find: Seed, encoder: Any, wanted: torch.Tensor
-) -> None:
-    two = Agreement(make_targets(wanted[:2], encoder, sampler.family), encoder)
-    found = expand(sampler, replace(judge, threshold=-1.0), [find], 2, plan=PLAN, agreement=two)
-    assert found.semantic_limit is None
-    assert all(child.semantic is not None for child in found.offspring)
-
-
-def test_it_goes_further_where_neighbours_are_too_alike(sampler: Sampler, judge: Guard, find: Seed) -> None:
+def test_it_goes_further_where_neighbours_are_too_alike(sampler: Sampler, lax: Acceptance, find: Seed) -> None:
     """At the only cosine that the probes allow, hardly two differ enough; further out they do."""
     plan = replace(PLAN, cosines=(0.9999, 0.5), wanted=1.1, apart=1e-3, patience=4, mixed=0)
-    found = expand(sampler, replace(judge, threshold=-1.0), [find], 8, plan=plan)
+    found = expand(sampler, lax, [find], 8, plan=plan)
     assert found.cosine == 0.9999
     assert min(child.cosine for child in found.offspring) == pytest.approx(0.5, abs=1e-3)
-    near = expand(sampler, replace(judge, threshold=-1.0), [find], 8, plan=replace(plan, cosines=(0.9999,)))
+    near = expand(sampler, lax, [find], 8, plan=replace(plan, cosines=(0.9999,)))
     assert len(near.offspring) < len(found.offspring)
 
 
-def test_it_gives_up_when_nothing_more_comes(sampler: Sampler, judge: Guard, find: Seed) -> None:
-    hopeless = replace(judge, threshold=2.0)
+def test_it_gives_up_when_nothing_more_comes(sampler: Sampler, acceptance: Acceptance, find: Seed) -> None:
+    hopeless = asking(acceptance, 2.0)
     found = expand(sampler, hopeless, [find], 50, plan=replace(PLAN, patience=2))
     probes = len(found.probed) * PLAN.probe
     assert found.network_evaluations == sampler.cost(probes + 2 * PLAN.batch)
 
 
-def test_copies_are_not_kept(sampler: Sampler, judge: Guard, find: Seed) -> None:
-    found = expand(sampler, replace(judge, copy_limit=-1.0, threshold=-1.0), [find], 2, plan=PLAN)
+def test_copies_are_not_kept(sampler: Sampler, lax: Acceptance, find: Seed) -> None:
+    found = expand(sampler, replace(lax, guard=replace(lax.guard, copy_limit=-1.0)), [find], 2, plan=PLAN)
     assert found.offspring == ()
 
 
-def test_pictures_that_are_too_alike_are_not_kept(sampler: Sampler, judge: Guard, find: Seed) -> None:
-    found = expand(sampler, replace(judge, threshold=-1.0), [find], 4, plan=replace(PLAN, apart=1.9))
+def test_pictures_that_are_too_alike_are_not_kept(sampler: Sampler, lax: Acceptance, find: Seed) -> None:
+    found = expand(sampler, lax, [find], 4, plan=replace(PLAN, apart=1.9))
     assert len(found.offspring) == 1
     assert sum(tried.alike for tried in found.tried.values()) > 0
 
 
-def test_a_strict_plan_asks_for_more_than_the_threshold(sampler: Sampler, judge: Guard, find: Seed) -> None:
-    low = replace(judge, threshold=0.0)
+def test_a_strict_plan_asks_for_more_than_the_threshold(sampler: Sampler, acceptance: Acceptance, find: Seed) -> None:
+    low = asking(acceptance, 0.0)
     picture = _picture(sampler, find)
     half = expand(sampler, low, [find], 1, plan=replace(PLAN, strict=0.5))
-    assert half.bar == pytest.approx(float(judge.similarity(picture)) / 2, abs=1e-5)
+    assert half.bar == pytest.approx(float(acceptance.guard.similarity(picture)) / 2, abs=1e-5)
     assert expand(sampler, low, [find], 1, plan=PLAN).bar == 0.0
 
 
-def test_polish_is_tried_on_what_the_guard_rejects_and_paid_for(
-    sampler: Sampler, judge: Guard, find: Seed, encoder: Any, wanted: torch.Tensor
-) -> None:
-    polish, strict = _polish(sampler, encoder, wanted), replace(judge, threshold=2.0)
-    found = expand(sampler, strict, [find], 4, plan=replace(PLAN, budget=12), polish=polish)
-    tried, rejected = found.tried["polished"], found.tried["neighbour"]
-    assert tried.drawn == rejected.drawn > 0
-    steps = polish.iterations * (sampler.cost(1) + 2 * sampler.cost(1, 1))
-    assert found.network_evaluations == (tried.drawn + rejected.drawn) * sampler.cost(1) + tried.drawn * steps
-
-
-def test_a_polished_seed_says_so(sampler: Sampler, judge: Guard, find: Seed) -> None:
-    """With a polish that knows the answer."""
-
-    def better(noise: torch.Tensor, _number: int) -> tuple[torch.Tensor, int]:
-        return torch.from_numpy(find.latents.copy()).expand_as(noise), 0
-
-    far = plain_seed("far", 1, sampler.noise_shape)
-    picky = replace(make_guard(_picture(sampler, find), judge.embed), threshold=0.9999, copy_limit=1.1)
-    found = expand(sampler, picky, [far], 1, plan=PLAN, polish=better)
-    assert [child.seed.lineage.note for child in found.offspring] == ["cosine 0.8; polished"]
-
-
-def test_polish_lowers_the_objective_keeps_norms_and_counts_itself(
-    sampler: Sampler, encoder: Any, wanted: torch.Tensor
-) -> None:
-    polish = replace(_polish(sampler, encoder, wanted), share=1.0, iterations=4)
-    noise = torch.stack([torch.from_numpy(plain_seed("p", k, sampler.noise_shape).latents.copy()) for k in range(3)])
-    better, cost = polish(noise, 0)
-    objective = polish.objective(polish.targets)
-    before, after = (objective.score(sampler.run(seeds)).objective for seeds in (noise, better))
-    assert float((after - before).mean()) < 0
-    torch.testing.assert_close(better.flatten(1).norm(dim=1), noise.flatten(1).norm(dim=1), rtol=1e-5, atol=0)
-    assert cost == 4 * (sampler.cost(3) + 2 * sampler.cost(3, 1))
-
-
-def test_each_polish_aims_at_other_references(sampler: Sampler, encoder: Any, wanted: torch.Tensor) -> None:
-    seen: list[int] = []
-    whole = _polish(sampler, encoder, wanted)
-
-    def objective(targets: Targets) -> Objective:
-        seen.append(len(targets.prototypes))
-        assert targets.centroid.norm() == pytest.approx(1, abs=1e-5)
-        return whole.objective(targets)
-
-    polish = replace(whole, objective=objective, iterations=1)
-    noise = torch.from_numpy(plain_seed("p", 0, sampler.noise_shape).latents.copy())[None]
-    first, second = polish(noise, 0)[0], polish(noise, 1)[0]
-    assert seen == [4, 4]
-    assert not torch.equal(first, second)
-    assert torch.equal(subset(whole.targets, [1, 3]).latents, whole.targets.latents[[1, 3]])
-
-
-def test_natural_distance_is_half_that_of_the_two_most_alike_references(judge: Guard) -> None:
+def test_natural_distance_is_half_that_of_the_two_most_alike_references(acceptance: Acceptance) -> None:
     prototypes = torch.nn.functional.normalize(torch.tensor([[1.0, 0, 0], [1, 0.5, 0], [0, 0, 1]]), dim=1)
-    assert natural_distance(replace(judge, prototypes=prototypes)) == pytest.approx((1 - 2 / 5**0.5) / 2)
-    assert natural_distance(replace(judge, prototypes=prototypes[:1])) == 0.01
-    assert natural_distance(replace(judge, prototypes=prototypes[[0, 0]])) == 0.01
+    assert natural_distance(replace(acceptance.guard, prototypes=prototypes)) == pytest.approx((1 - 2 / 5**0.5) / 2)
+    assert natural_distance(replace(acceptance.guard, prototypes=prototypes[:1])) == 0.01
+    assert natural_distance(replace(acceptance.guard, prototypes=prototypes[[0, 0]])) == 0.01
 
 
-def test_what_cannot_be_expanded_is_refused(sampler: Sampler, judge: Guard) -> None:
+def test_what_cannot_be_expanded_is_refused(sampler: Sampler, acceptance: Acceptance) -> None:
     with pytest.raises(UsageError, match="at least one seed to expand, got none"):
-        expand(sampler, judge, [], 1)
+        expand(sampler, acceptance, [], 1)
     small = Seed(np.zeros((4, 2, 2), np.float32), Lineage(kind="drawn"))
     with pytest.raises(UsageError, match=r"seeds of shape \(4, 8, 8\), got \(4, 2, 2\)"):
-        expand(sampler, judge, [small], 1)
-
-
-def _polish(sampler: Sampler, encoder: Any, wanted: torch.Tensor) -> GradientPolish:
-    targets = make_targets(wanted, encoder, sampler.family)
-    return GradientPolish(sampler, lambda some: Objective((Semantic(some),), sampler.family.decode, encoder), targets)
+        expand(sampler, acceptance, [small], 1)
 
 
 def _picture(sampler: Sampler, seed: Seed) -> torch.Tensor:

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from seedbank.selection.search.diagnose import FAR, NAME_WORTH, Diagnosis, diagnose, nearer
+from seedbank.selection.search.diagnose import GAP_LIMIT, NAME_WEIGHT, Diagnosis, PoolNearness, diagnose_nearness
+from seedbank.selection.search.name_effect import probability_of_superiority
 
-HOME = 0.9
-"""Nearness of the references to each other, under either judge; 0.8 is acceptable."""
+REFERENCES = 0.9
+"""Nearness of the references to each other, under either judge; 0.8 is acceptable to the guard."""
 
 
 def pool(mean: float, spread: float, count: int = 64, *, seed: int = 0) -> Tensor:
@@ -17,17 +18,22 @@ def pool(mean: float, spread: float, count: int = 64, *, seed: int = 0) -> Tenso
     return mean + spread * (noise - noise.mean()) / noise.std()
 
 
-def ask(guard: Tensor, objective: Tensor) -> Diagnosis:
-    return diagnose(guard, 0.8, HOME, objective, HOME)
+def ask(guard: Tensor, encoder: Tensor) -> Diagnosis:
+    return diagnose_nearness(
+        guard=PoolNearness(guard, REFERENCES),
+        encoder=PoolNearness(encoder, REFERENCES),
+        accepted=int((guard >= 0.8).sum()),
+        needed=0.8,
+    )
 
 
 def test_where_plain_seeds_are_often_right_more_of_them_are_enough() -> None:
     found = ask(torch.cat([pool(0.3, 0.05, 54), pool(0.9, 0.01, 10)]), pool(0.5, 0.2))
     assert (found.recommendation, found.reachability, found.accepted) == ("sample", "plain", 10)
-    assert found.each == pytest.approx(6.4)
+    assert found.plain_samples_each == pytest.approx(6.4)
     assert found.low < 10 / 64 < found.high
-    assert "10 of 64 plain seeds are acceptable" in found.words
-    assert "about 6 for each image" in found.words
+    assert "10 of 64 plain seeds are acceptable" in found.summary
+    assert "drawing about 6 plain seeds gives one acceptable image" in found.summary
 
 
 def test_where_one_in_many_is_right_optimising_is_cheaper() -> None:
@@ -35,12 +41,12 @@ def test_where_one_in_many_is_right_optimising_is_cheaper() -> None:
     assert (found.recommendation, found.reachability) == ("optimise", "plain")
 
 
-def test_what_only_the_guard_accepts_is_not_acceptable() -> None:
-    """A pool whose guard lets some pass, none of them near by the encoder: drawing more of them would end in rejected pictures."""
-    judged, embedded = torch.cat([pool(0.3, 0.05, 54), pool(0.9, 0.01, 10)]), pool(0.5, 0.1)
-    assert diagnose(judged, 0.8, HOME, embedded, HOME).accepted == 10
-    found = diagnose(judged, 0.8, HOME, embedded, HOME, objective_needed=0.85)
-    assert (found.recommendation, found.accepted) == ("optimise", 0)
+def test_the_interval_is_wilsons() -> None:
+    """Table I of Newcombe 1998 (Statistics in Medicine 17): 0 of 20 and 1 of 29."""
+    none = ask(pool(0.3, 0.05, 20), pool(0.5, 0.1, 20))
+    assert (none.low, none.high) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    one = ask(torch.cat([pool(0.3, 0.05, 28), torch.tensor([0.9])]), pool(0.5, 0.1, 29))
+    assert (one.low, one.high) == pytest.approx((0.0061, 0.1718), abs=5e-5)
 
 
 def reaching(best: float, count: int = 128) -> Tensor:
@@ -52,56 +58,56 @@ def reaching(best: float, count: int = 128) -> Tensor:
 def test_a_pool_whose_best_go_half_the_way_is_worth_gradient_steps() -> None:
     found = ask(reaching(0.5), reaching(0.5))
     assert (found.recommendation, found.reachability, found.accepted) == ("optimise", "optimised", 0)
-    assert found.left == pytest.approx(0.4 / 0.7875)
-    assert "the nearest leave 51% of the way" in found.words
+    assert found.gap == pytest.approx(0.4 / 0.7875)
+    assert "the best leave 51% of the gap" in found.summary
 
 
 def test_a_pool_whose_best_stay_behind_is_hopeless() -> None:
     found = ask(reaching(0.2), reaching(0.2))
     assert (found.recommendation, found.reachability, found.break_even) == ("unreachable", "unreachable", 0)
-    assert found.left > found.limit == FAR
-    assert "at most 65% may be left: no seed of this model will do" in found.words
+    assert found.gap > found.gap_limit == GAP_LIMIT
+    assert "gradient steps close at most 65%, so no seed of this model draws the concept" in found.summary
 
 
 def test_what_is_near_under_one_judge_only_leaves_all_of_the_way_under_the_other() -> None:
     """The encoder's best are asked about under the guard, whose own best are others."""
     found = ask(reaching(0.7).flip(0), reaching(0.4))
-    assert found.guard_left > 1
-    assert found.objective_left < FAR < found.left
+    assert found.guard_gap > 1
+    assert found.encoder_gap < GAP_LIMIT < found.gap
     assert found.recommendation == "unreachable"
     assert ask(reaching(0.7), reaching(0.4)).recommendation == "optimise"
 
 
 @pytest.mark.parametrize(("count", "recommendation"), [(128, "unreachable"), (256, "unreachable"), (64, "optimise")])
 def test_fewer_seeds_reach_less_far_and_say_no_less_soon(count: int, recommendation: str) -> None:
-    found = diagnose(reaching(0.33, count), 0.8, HOME, reaching(0.33, count), HOME)
-    assert 0.65 < found.left < 0.82
+    found = ask(reaching(0.33, count), reaching(0.33, count))
+    assert 0.65 < found.gap < 0.82
     assert found.recommendation == recommendation
 
 
-@pytest.mark.parametrize(("brings", "recommendation"), [(0.5, "unreachable"), (0.7, "optimise"), (0.2, "unreachable")])
-def test_what_the_name_brings_counts_as_gone(brings: float, recommendation: str) -> None:
-    found = ask(reaching(0.33), reaching(0.33)).told(brings)
-    assert found.limit == pytest.approx(FAR + NAME_WORTH * (brings - 0.5))
-    assert (found.recommendation, found.name_brings) == (recommendation, brings)
-    assert f"in {brings:.0%} of cases" in found.words
+@pytest.mark.parametrize(("effect", "recommendation"), [(0.5, "unreachable"), (0.7, "optimise"), (0.2, "unreachable")])
+def test_what_the_name_brings_counts_as_gone(effect: float, recommendation: str) -> None:
+    found = ask(reaching(0.33), reaching(0.33)).with_name_effect(effect)
+    assert found.gap_limit == pytest.approx(GAP_LIMIT + NAME_WEIGHT * (effect - 0.5))
+    assert (found.recommendation, found.name_effect) == (recommendation, effect)
+    assert f"in {effect:.0%} of cases" in found.summary
 
 
 def test_a_name_that_brings_nothing_does_not_take_back_what_the_pool_promises() -> None:
-    assert ask(reaching(0.5), reaching(0.5)).told(0.1).recommendation == "optimise"
+    assert ask(reaching(0.5), reaching(0.5)).with_name_effect(0.1).recommendation == "optimise"
 
 
 @pytest.mark.parametrize(
-    ("named", "nameless", "share"),
+    ("named", "unnamed", "share"),
     [([2.0, 3.0], [0.0, 1.0], 1.0), ([0.0], [1.0, 2.0], 0.0), ([1.0], [1.0], 0.5), ([0.0, 2.0], [1.0], 0.5)],
 )
-def test_nearer_counts_pairs_and_ties_half(named: list[float], nameless: list[float], share: float) -> None:
-    assert nearer(torch.tensor(named), torch.tensor(nameless)) == share
+def test_superiority_counts_pairs_and_ties_half(named: list[float], unnamed: list[float], share: float) -> None:
+    assert probability_of_superiority(torch.tensor(named), torch.tensor(unnamed)) == share
 
 
 def test_a_pool_without_spread_or_of_one_seed_is_judged_all_the_same() -> None:
-    assert diagnose(torch.full((128,), 0.1), 0.8, HOME, torch.full((128,), 0.1), HOME).recommendation == "unreachable"
-    assert diagnose(torch.tensor([0.95]), 0.8, HOME, torch.tensor([0.95]), HOME).recommendation == "sample"
+    assert ask(torch.full((128,), 0.1), torch.full((128,), 0.1)).recommendation == "unreachable"
+    assert ask(torch.tensor([0.95]), torch.tensor([0.95])).recommendation == "sample"
 
 
 def test_a_handful_of_seeds_has_a_best_half_and_does_not_say_no() -> None:

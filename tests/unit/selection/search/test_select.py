@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from seedbank.errors import UsageError, VerificationError
+from seedbank.errors import VerificationError
 from seedbank.selection import BALANCED, SEEDSELECT_V1, THOROUGH, Event, Progress, Recipe, Selection, select
 from seedbank.selection.records import SamplerConfig
 from seedbank.selection.sampling.noise import draw, integer
 from seedbank.selection.sampling.sampler import make_sampler
 from seedbank.selection.search.explore import Explored, choose_starts
-from seedbank.selection.search.nameless import NAMELESS
+from seedbank.selection.search.name_effect import UNNAMED
 from seedbank.selection.search.recipes import Explore
 from support.blind import Blind
 
@@ -186,9 +186,9 @@ def test_out_of_reach_nothing_is_optimised(pipeline: Any, photos: Any, sampler_c
         pipeline, "ab", photos, encoder=blind, guard=blind, recipe=recipe, starts=2, plain=2, sampler=sampler_config
     )
     assert (found.reachability, found.finds, len(found.plain)) == ("unreachable", (), 2)
-    assert found.diagnosis.name_brings == 0.5
+    assert found.diagnosis.name_effect == 0.5
     steps, branches = 4, 2
-    assert found.cost.network_evaluations == (128 + NAMELESS + 2) * steps * branches
+    assert found.cost.network_evaluations == (128 + UNNAMED + 2) * steps * branches
 
 
 def test_damaged_progress_is_refused() -> None:
@@ -204,11 +204,6 @@ def test_starts_are_good_and_unlike_each_other() -> None:
     assert choose_starts(pool, 2, Explore(shortlist=2)) == [4, 2]
     assert choose_starts(pool, 2, Explore(ranked=False)) == [0, 1]
     assert len(choose_starts(pool, 9, Explore())) == 5
-
-
-def test_a_recipe_without_iterations_is_refused() -> None:
-    with pytest.raises(UsageError, match="expected at least one seed, one iteration"):
-        replace(BALANCED, iterations=0)
 
 
 def _outcome(found: Selection) -> list[object]:

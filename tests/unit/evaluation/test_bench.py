@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from seedbank.selection.search.nameless import NAMELESS
+from seedbank.selection.search.name_effect import UNNAMED
 
 from seedbank.errors import UsageError
 from seedbank.evaluation.bench import EVALUATIONS, SECONDS, bench_selection, in_order, methods, read_rows, write_results
@@ -57,7 +57,7 @@ def test_out_of_reach_a_recipe_draws_the_first_plain_seeds(problem: Problem) -> 
     starts = [plain_seed("s", index, problem.sampler.noise_shape) for index in range(2)]
     outcome = RecipeMethod(recipe).run(replace(problem, encoder=blind, embed=blind), starts, Budget())
     assert len(outcome.images) == 2
-    assert outcome.network_evaluations == problem.sampler.cost(128 + NAMELESS + 2)
+    assert outcome.network_evaluations == problem.sampler.cost(128 + UNNAMED + 2)
 
 
 def test_every_preset_and_every_baseline_has_a_name() -> None:

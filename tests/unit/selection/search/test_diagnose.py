@@ -86,14 +86,14 @@ def test_fewer_seeds_reach_less_far_and_say_no_less_soon(count: int, recommendat
 
 
 @pytest.mark.parametrize(("effect", "recommendation"), [(0.5, "unreachable"), (0.7, "optimise"), (0.2, "unreachable")])
-def test_what_the_name_brings_counts_as_gone(effect: float, recommendation: str) -> None:
+def test_the_effect_of_the_name_moves_the_limit(effect: float, recommendation: str) -> None:
     found = ask(reaching(0.33), reaching(0.33)).with_name_effect(effect)
     assert found.gap_limit == pytest.approx(GAP_LIMIT + NAME_WEIGHT * (effect - 0.5))
     assert (found.recommendation, found.name_effect) == (recommendation, effect)
     assert f"in {effect:.0%} of cases" in found.summary
 
 
-def test_a_name_that_brings_nothing_does_not_take_back_what_the_pool_promises() -> None:
+def test_a_name_without_effect_does_not_take_back_what_the_pool_promises() -> None:
     assert ask(reaching(0.5), reaching(0.5)).with_name_effect(0.1).recommendation == "optimise"
 
 

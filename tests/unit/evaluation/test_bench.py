@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from seedbank.selection.search.name_effect import UNNAMED
 
 from seedbank.errors import UsageError
 from seedbank.evaluation.bench import EVALUATIONS, SECONDS, bench_selection, in_order, methods, read_rows, write_results
@@ -16,6 +15,7 @@ from seedbank.evaluation.harness import BenchmarkRow, Budget, Problem
 from seedbank.evaluation.recipes import RecipeMethod
 from seedbank.selection import BALANCED, select
 from seedbank.selection.sampling.noise import plain_seed
+from seedbank.selection.search.name_effect import UNNAMED
 from seedbank.selection.search.recipes import PRESETS, Explore
 from support.blind import Blind
 

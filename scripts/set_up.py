@@ -151,13 +151,23 @@ def uv_command() -> list[str]:
         *where,
         *constraints,
         "-e",
-        ".[dev]",
+        ".[all,dev]",
     ]
 
 
 def pip_command() -> list[str]:
     """How pip installs; slower, and it reads its own settings."""
-    return [python(), "-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt", "-e", ".[dev]"]
+    return [
+        python(),
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "-c",
+        "constraints.txt",
+        "-e",
+        ".[all,dev]",
+    ]
 
 
 def check_disk() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from seedbank.errors import UsageError
@@ -111,9 +110,9 @@ class SelectionPolicy(Record):
 class Policy(Record):
     """Every threshold of the gates, in one place."""
 
-    quality: QualityPolicy = QualityPolicy()
-    references: SetPolicy = SetPolicy()
-    selection: SelectionPolicy = SelectionPolicy()
+    quality: QualityPolicy = Field(default_factory=QualityPolicy)
+    references: SetPolicy = Field(default_factory=SetPolicy)
+    selection: SelectionPolicy = Field(default_factory=SelectionPolicy)
     purpose: str = "synthetic-release"
     """Photos whose rights do not cover this purpose are not usable."""
 
@@ -139,8 +138,8 @@ class Concept(Record):
     model: str = "parts"
     preset: Literal["fast", "balanced", "thorough", "seedselect_v1"] = "balanced"
     seed: str = Field(default="0", pattern=r"^\d{1,20}$")
-    policy: Policy = Policy()
-    references: Picks = Picks()
+    policy: Policy = Field(default_factory=Policy)
+    references: Picks = Field(default_factory=Picks)
 
 
 def load_concept(path: Path) -> Concept:
@@ -149,6 +148,8 @@ def load_concept(path: Path) -> Concept:
     Raises:
         UsageError: the file is missing, is not YAML, or a field is wrong; the message names the field.
     """
+    import yaml
+
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

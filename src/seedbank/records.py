@@ -31,7 +31,7 @@ def canonical_json(value: Any) -> bytes:
 class Record(BaseModel):
     """A frozen value of the vocabulary. Equal records have equal bytes and equal digests."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", defer_build=True)
 
     def to_bytes(self) -> bytes:
         """The canonical JSON of this record."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import stat
@@ -15,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from seedbank.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
 PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines())
@@ -49,9 +52,61 @@ def test_constraints_are_plain_pins_without_machine_or_index() -> None:
 
 def test_everything_declared_is_pinned_within_its_range() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for text in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+    extras = project["optional-dependencies"]
+    for text in [*project["dependencies"], *(text for texts in extras.values() for text in texts)]:
         requirement = Requirement(text)
+        if requirement.name == "seedbank":
+            assert requirement.extras <= extras.keys(), text
+            continue
         assert requirement.specifier.contains(Version(PINS[canonicalize_name(requirement.name)])), text
+
+
+def test_a_set_up_environment_has_every_extra(set_up: ModuleType) -> None:
+    assert set_up.uv_command()[-1] == set_up.pip_command()[-1] == ".[all,dev]"
+
+
+def test_every_extra_says_what_it_needs_and_brings_it() -> None:
+    """What is imported belongs to the base or to one extra, and that extra installs it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    brought = {name: _names(texts) for name, texts in project["optional-dependencies"].items()}
+    base, extras = _names(project["dependencies"]), {package: name for name, many in EXTRAS.items() for package in many}
+    tree = [ast.parse(path.read_text()) for path in (ROOT / "src").rglob("*.py")]
+    for package in _imported(tree) - set(sys.stdlib_module_names) - {"seedbank"}:
+        if package in extras:
+            assert _DISTRIBUTIONS.get(package, canonicalize_name(package)) in brought[extras[package]], package
+        else:
+            assert _DISTRIBUTIONS.get(package, canonicalize_name(package)) in base, package
+
+
+_DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "skimage": "scikit-image",
+    "airflow": "apache-airflow",
+    "cryptography": "securesystemslib",
+    "fastapi": "apache-airflow",
+    "gpytorch": "botorch",
+    "huggingface_hub": "transformers",
+    "requests": "mlflow",
+    "tokenizers": "transformers",
+    "urllib3": "minio",
+}
+"""What installs a package, where its name does not say so."""
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(text).name) for text in requirements}
+
+
+def _imported(trees: list[ast.Module]) -> set[str]:
+    """First names of everything that is imported anywhere, also inside functions."""
+    names = set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 def test_wheels_beside_the_index_are_passed_on_to_uv(set_up: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,21 @@
-"""What commands print: a table or a sentence for people, one JSON document for machines."""
+"""What commands print: a table or a sentence for people, one JSON document for machines. Rich is imported when something needs it."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from seedbank.bank import Bank
 from seedbank.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 """The ``--json`` option every command has."""
@@ -25,7 +28,18 @@ def open_bank() -> Bank:
 
 def console() -> Console:
     """Standard output, for people."""
+    from rich.console import Console
+
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+@contextmanager
+def waiting(words: str) -> Iterator[Callable[[str], None]]:
+    """A line on standard error that says what is going on; call what is yielded to change it."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(words) as status:
+        yield status.update
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -35,6 +49,8 @@ def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """A table for people; cells are shown as text."""
+    from rich.table import Table
+
     made = Table(title=title, title_justify="left")
     for column in columns:
         made.add_column(column, overflow="fold")

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from seedbank.bank import Bank
-from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
+from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table, waiting
 from seedbank.errors import RefusedError
 
 if TYPE_CHECKING:
+    from seedbank.bank import Bank
     from seedbank.inspection.trace import Node, Trace
     from seedbank.release.verify import Files
     from seedbank.review.records import Decision, Dossier
@@ -60,7 +59,7 @@ def release(concept: ConceptArgument, json: JsonFlag = False) -> None:
     from seedbank.review.records import Dossier
 
     bank = open_bank()
-    with Console(stderr=True).status(f"publishing {concept}"):
+    with waiting(f"publishing {concept}"):
         made = publish(bank, bank.newest_address(Dossier, concept))
     if json:
         print_json(
@@ -94,11 +93,11 @@ def verify(
             {"verified": True, "files": held.files, "key": held.key, "manifest": manifest.model_dump(mode="json")}
         )
         return
-    console().print(
+    print(
         f"verified: {len(manifest.images)} images of {manifest.concept}, {held.files} files signed by key {held.key[:12]}"
     )
     for decision in manifest.decisions:
-        console().print(f"  {_sentence(decision)}", markup=False)
+        print(f"  {_sentence(decision)}")
 
 
 def replay(
@@ -113,10 +112,8 @@ def replay(
     from seedbank.release.replay import replay_files
 
     files = _read(release)
-    with Console(stderr=True).status("loading the model") as status:
-        report = replay_files(
-            files, model=model, progress=lambda done, whole: status.update(f"drawing {done} of {whole}")
-        )
+    with waiting("loading the model") as update:
+        report = replay_files(files, model=model, progress=lambda done, whole: update(f"drawing {done} of {whole}"))
     if json:
         print_json({**asdict(report), "equal": report.equal, "explanation": report.explain()})
     else:
@@ -141,7 +138,7 @@ def log(concept: ConceptArgument, json: JsonFlag = False) -> None:
 
     bank = open_bank()
     trial = bank.newest(Trial, concept)
-    with Console(stderr=True).status(f"logging trial {trial.key[:12]} to {bank.settings.tracking_uri}"):
+    with waiting(f"logging trial {trial.key[:12]} to {bank.settings.tracking_uri}"):
         run = log_trial(bank, trial)
     if json:
         print_json({"run": run, "trial": trial.key, "tracking_uri": bank.settings.tracking_uri})

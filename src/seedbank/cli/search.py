@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
 from seedbank.errors import RefusedError, Unreachable, UsageError
@@ -51,7 +48,6 @@ def optimise(
     from seedbank.references.records import ReferenceSet
     from seedbank.trials.run import run_trial
 
-    _share_cores()
     bank = open_bank()
     asked = _with_preset(bank.concept(concept), preset)
     askers = tuple(sorted({asked.owner, requested_by or bank.settings.actor}))
@@ -122,11 +118,6 @@ def diagnose(
         )
 
 
-def _share_cores() -> None:
-    """Let waiting threads sleep: spinning ones starve whatever else runs here, and each other, by factors. Read when torch loads."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def _with_preset(concept: Concept, preset: str | None) -> Concept:
     from seedbank.selection.search.recipes import PRESETS
 
@@ -138,7 +129,6 @@ def _with_preset(concept: Concept, preset: str | None) -> Concept:
 
 
 def _scan(bank: Bank, concept: Concept, seeds: int) -> Scan:
-    _share_cores()
     from seedbank.trials.scan import scan_concept
 
     with bars() as report:
@@ -164,6 +154,9 @@ def _photos(bank: Bank, concept: str) -> list[Image.Image]:
 @contextmanager
 def bars() -> Iterator[Report]:
     """One bar for each stage, on standard error so that standard output stays for the answer."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description:>15}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}

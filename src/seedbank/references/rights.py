@@ -6,7 +6,6 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from seedbank.errors import RefusedError
@@ -30,6 +29,8 @@ def parse_sidecar(data: bytes) -> Rights:
         raise NoRights(
             f"no rights on record: its sidecar has {len(data):,} bytes, at most {MAX_SIDECAR_BYTES:,} are read"
         )
+    import yaml
+
     try:
         values = yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-import yaml
 from pydantic import Field, ValidationError
 
 from seedbank.errors import UsageError
@@ -55,6 +54,8 @@ def load_roster(path: Path) -> Roster:
     Raises:
         UsageError: missing, not YAML, fewer than two people, or a field is wrong; the message names it.
     """
+    import yaml
+
     try:
         file = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
         people = {who: Reviewer(id=who, **person.model_dump()) for who, person in file.reviewers.items()}

@@ -297,12 +297,11 @@ def _words(name: str) -> list[str]:
 
 @cache
 def _cli() -> object:
-    import typer.main
+    from typer.main import get_command
 
-    from seedbank.cli import app
+    from seedbank.cli.app import app
 
-    app._register()
-    return typer.main.get_command(app.app)
+    return get_command(app)
 
 
 def _seedbank_fault(words: list[str]) -> str:

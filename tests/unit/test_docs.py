@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -183,6 +184,13 @@ def test_the_stewards_examples_are_rights_and_picks() -> None:
     rights, picks = (yaml.safe_load(text) for text in pages.blocks(read(ROOT / "docs" / "stewards.md"), "yaml"))
     assert rights_from(rights, "the page").licence == "CC-BY-4.0"
     assert Concept.model_validate({"name": "x", "prompt": "x", "owner": "x", **picks}).references.pin
+
+
+def test_the_table_of_extras_names_each_of_them() -> None:
+    extras = tomllib.loads(read(ROOT / "pyproject.toml"))["project"]["optional-dependencies"]
+    assert [row[0].strip("`") for row in rows(section(ROOT / "docs" / "changing.md", "What is installed"))] == list(
+        extras
+    )
 
 
 def test_the_platform_engineers_roster_is_one(tmp_path: Path) -> None:

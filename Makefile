@@ -29,8 +29,8 @@ else
 	@exec $(BIN)/python -m pytest $(TESTS)
 endif
 
-lint: setup ## ruff and mypy --strict
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
+lint: setup ## ruff, mypy --strict, and which part may import which
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --cache-dir .seedbank/cache/imports
 
 format: setup ## let ruff mend what it can
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -40,7 +40,7 @@ from seedbank.bank import Bank
 from seedbank.references.intake import sources
 from seedbank.references.intake.outcomes import Outcome
 from seedbank.references.intake.run import intake
-from seedbank.references.measures.kept import measures_of
+from seedbank.references.measures.kept import load_measures
 from seedbank.references.photos import working_image
 from seedbank.references.records import load_photos
 from seedbank.settings import Settings
@@ -149,7 +149,7 @@ def take_all(bank: Bank, folder: Path, count: int) -> None:
 def measure_all(bank: Bank) -> None:
     """The measures of every photo of the pool, as validation asks for them: most of their cost lies in intake."""
     for item in load_photos(bank, "bolt"):
-        found = measures_of(bank.store, item, lambda item=item: working_image(bank, item))  # type: ignore[misc]
+        found = load_measures(bank.store, item, lambda item=item: working_image(bank, item))  # type: ignore[misc]
         assert found["min_side_px"] == HEIGHT
 
 

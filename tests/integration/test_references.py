@@ -17,12 +17,12 @@ from seedbank.concepts import Policy
 from seedbank.errors import StoreError, UnusableReferences, UsageError, VerificationError
 from seedbank.models.card import ModelCard
 from seedbank.references.intake.run import intake
-from seedbank.references.judging.suite_runner import Checks, sitting
+from seedbank.references.judging.suite_runner import SuiteRunner
 from seedbank.references.judging.suites import photo_suite, read_suite, set_suite
 from seedbank.references.photos import working_image
-from seedbank.references.records import ReferenceSet, load_photos
+from seedbank.references.records import Checks, ReferenceSet, load_photos
 from seedbank.references.validation import examine, validate
-from support.measured import stock
+from support.measured_photos import put_photos
 from support.photos import RIGHTS, jpeg, make_bank, photo, put
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_every_bad_photo_is_caught_for_its_own_reason(bank: Bank, photos: Path) 
 
 
 def test_the_set_is_frozen_with_its_checks_and_its_data_docs(bank: Bank, photos: Path) -> None:
-    stock(bank, fill(photos, 6))
+    put_photos(bank, fill(photos, 6))
     found = frozen(bank)
     assert bank.load(ReferenceSet, found.digest) == bank.newest(ReferenceSet, "impeller") == found
     checks = Checks.from_bytes(bank.store.get(f"validations/{found.validation}.json"))
@@ -120,7 +120,7 @@ def test_the_set_is_frozen_with_its_checks_and_its_data_docs(bank: Bank, photos:
 
 
 def test_the_suite_files_are_what_runs(bank: Bank, photos: Path) -> None:
-    stock(bank, fill(photos, 6))
+    put_photos(bank, fill(photos, 6))
     found = frozen(bank)
     checks = Checks.from_bytes(bank.store.get(f"validations/{found.validation}.json")).checks
     policy = bank.concept("impeller").policy
@@ -135,7 +135,7 @@ def test_the_suite_files_are_what_runs(bank: Bank, photos: Path) -> None:
         assert all(rule.column in words for rule in suite.rules)
 
 
-def test_an_edited_suite_file_changes_the_verdict() -> None:
+def test_an_edited_suite_file_changes_the_checks() -> None:
     text = """
     name: photos
     expectations:
@@ -144,10 +144,10 @@ def test_an_edited_suite_file_changes_the_verdict() -> None:
       - {type: expect_column_values_to_be_between, severity: warning, kwargs: {column: sharpness, min_value: LIMIT}}
     """
     rows = [{"photo": "a", "sharpness": 30.0}, {"photo": "b", "sharpness": float("nan")}]
-    with sitting("strict") as judge:
-        rows_check, present, strict = judge.judge(read_suite(text.replace("LIMIT", "31"), Policy()), rows)
-    with sitting("mild") as judge:
-        _, _, mild = judge.judge(read_suite(text.replace("LIMIT", "quality.min_sharpness"), Policy()), rows)
+    with SuiteRunner("strict") as runner:
+        rows_check, present, strict = runner.run(read_suite(text.replace("LIMIT", "31"), Policy()), rows)
+    with SuiteRunner("mild") as runner:
+        _, _, mild = runner.run(read_suite(text.replace("LIMIT", "quality.min_sharpness"), Policy()), rows)
     assert (rows_check.success, rows_check.severity) == (False, "critical")
     assert (present.success, present.broken_by) == (False, ("b",))
     assert (strict.success, strict.broken_by, strict.severity) == (False, ("a",), "warning")
@@ -155,7 +155,7 @@ def test_an_edited_suite_file_changes_the_verdict() -> None:
 
 
 def test_the_report_lies_beside_the_data_docs_and_shows_every_photo(bank: Bank, photos: Path) -> None:
-    stock(bank, fill(photos, 6))
+    put_photos(bank, fill(photos, 6))
     examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
     page = bank.store.get(examination.report).decode()
     assert all(assessment.name in page for assessment in examination.assessments)
@@ -175,15 +175,16 @@ def test_the_steward_pins_and_bans(bank: Bank, photos: Path) -> None:
     fill(photos, 7)
     put(photos, "blurred.jpg", jpeg(photo("impeller", 20, 384).filter(ImageFilter.GaussianBlur(4))))
     put(photos, "copy.jpg", jpeg(photo("impeller", 3, 384), 60))
-    stock(bank, photos)
+    put_photos(bank, photos)
     pick(bank, pin=["blurred.jpg", "copy.jpg"], ban=["impeller-0.jpg"])
     examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
     chosen = [item.name for item in bank.load(ReferenceSet, examination.reference_set).references]
     said = {assessment.name: assessment.reasons for assessment in examination.assessments}
+    notes = {assessment.name: assessment.notes for assessment in examination.assessments}
     assert chosen[:2] == ["blurred.jpg", "copy.jpg"]
     assert {"impeller-0.jpg", "impeller-3.jpg"}.isdisjoint(chosen)
     assert "because the steward pinned it" in said["blurred.jpg"][0]
-    assert said["blurred.jpg"][1].startswith("note: pinned against this: blurred")
+    assert notes["blurred.jpg"][0].startswith("pinned against this: blurred")
     assert said["impeller-0.jpg"] == ("banned by the steward in the concept file",)
     assert said["impeller-3.jpg"][0].startswith("near duplicate of copy.jpg")
     assert "pinned against advice: blurred.jpg" in examination.warnings
@@ -191,7 +192,7 @@ def test_the_steward_pins_and_bans(bank: Bank, photos: Path) -> None:
 
 def test_a_pinned_photo_without_rights_refuses_the_set(bank: Bank, photos: Path) -> None:
     put(photos, "expired.jpg", jpeg(photo("impeller", 21, 384)), RIGHTS | {"expires": "2026-02-01"})
-    stock(bank, fill(photos, 6))
+    put_photos(bank, fill(photos, 6))
     pick(bank, pin=["expired.jpg"])
     with pytest.raises(
         UnusableReferences, match=r"pinned, but must not be used: expired\.jpg: rights expired on 2026-02-01"
@@ -204,30 +205,30 @@ def test_a_pin_that_intake_set_aside_is_used_wrongly(bank: Bank, photos: Path) -
     take(bank, fill(photos, 6))
     pick(bank, pin=["broken.jpg"])
     with pytest.raises(
-        UsageError, match=r"references.pin names 'broken\.jpg'.*a photo that intake set aside is in no pool"
+        UsageError, match=r"references.pin names 'broken\.jpg'.*a photo that intake set aside is not among them"
     ):
         frozen(bank)
 
 
-def test_of_a_large_pool_a_sample_is_judged_with_what_is_pinned(tmp_path: Path) -> None:
+def test_of_very_many_photos_a_sample_is_judged_with_what_is_pinned(tmp_path: Path) -> None:
     bank = make_bank(tmp_path, impeller={"references": {"max_judged": 6}})
-    stock(bank, fill(tmp_path / "photos" / "impeller", 9))
-    pool = load_photos(bank, "impeller")
-    pick(bank, pin=[pool[-1].photo[:10]])
+    put_photos(bank, fill(tmp_path / "photos" / "impeller", 9))
+    all_photos = load_photos(bank, "impeller")
+    pick(bank, pin=[all_photos[-1].photo[:10]])
     examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
     assert {assessment.photo for assessment in examination.assessments} == {
-        item.photo for item in (*pool[:5], pool[-1])
+        item.photo for item in (*all_photos[:5], all_photos[-1])
     }
     assert examination.warnings[0].startswith("only 6 of 9 photos were judged")
 
 
-def test_the_same_pool_gives_the_same_set_and_is_judged_once(tmp_path: Path) -> None:
+def test_the_same_photos_give_the_same_set_and_is_judged_once(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     digests = []
     for folder in folders:
         folder.mkdir()
         bank = make_bank(folder, impeller={})
-        stock(bank, fill(folder / "photos" / "impeller", 6))
+        put_photos(bank, fill(folder / "photos" / "impeller", 6))
         digests.append(frozen(bank).digest)
         before = list(bank.store.keys())
         assert frozen(bank).digest == digests[-1]
@@ -235,11 +236,11 @@ def test_the_same_pool_gives_the_same_set_and_is_judged_once(tmp_path: Path) -> 
     assert digests[0] == digests[1]
 
 
-def test_a_pool_that_changes_and_changes_back_is_on_record_each_time(bank: Bank, photos: Path) -> None:
-    stock(bank, fill(photos, 5))
+def test_photos_that_change_and_change_back_are_on_record_each_time(bank: Bank, photos: Path) -> None:
+    put_photos(bank, fill(photos, 5))
     first = frozen(bank)
     put(photos, "sixth.jpg", jpeg(photo("impeller", 30, 384)))
-    stock(bank, photos)
+    put_photos(bank, photos)
     assert frozen(bank) != first
     sixth = next(item for item in load_photos(bank, "impeller") if item.name == "sixth.jpg")
     bank.store.delete(f"photos/impeller/{sixth.photo}.json")
@@ -250,7 +251,7 @@ def test_a_pool_that_changes_and_changes_back_is_on_record_each_time(bank: Bank,
 def test_too_few_photos_are_refused_with_a_line_for_each(bank: Bank, photos: Path) -> None:
     fill(photos, 4)
     put(photos, "tiny.jpg", jpeg(photo("impeller", 24, 384).resize((40, 40))))
-    stock(bank, photos)
+    put_photos(bank, photos)
     with pytest.raises(
         UnusableReferences, match=r"4 usable photos, at least 5 are needed\n  tiny\.jpg: too small"
     ) as refused:
@@ -263,8 +264,8 @@ def test_too_few_photos_are_refused_with_a_line_for_each(bank: Bank, photos: Pat
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_an_empty_or_one_photo_pool_fails_by_rule(bank: Bank, photos: Path, count: int) -> None:
-    stock(bank, fill(photos, count)) if count else None
+def test_no_photo_or_one_fails_by_rule(bank: Bank, photos: Path, count: int) -> None:
+    put_photos(bank, fill(photos, count)) if count else None
     with pytest.raises(
         UnusableReferences,
         match=f"{count} photos in the batch, at least 2 are needed.*{count} usable photos, at least 5",
@@ -275,7 +276,7 @@ def test_an_empty_or_one_photo_pool_fails_by_rule(bank: Bank, photos: Path, coun
 def test_rights_that_run_out_take_the_set_back(bank: Bank, photos: Path) -> None:
     for index in range(5):
         put(photos, f"{index}.jpg", jpeg(photo("impeller", index, 384)), RIGHTS | {"expires": "2026-12-01"})
-    stock(bank, photos)
+    put_photos(bank, photos)
     assert len(frozen(bank).references) == 5
     with pytest.raises(UnusableReferences, match="rights expired on 2026-12-01: dana"):
         validate(bank, bank.concept("impeller"), embedder=HOG, today=date(2026, 12, 2))
@@ -285,10 +286,10 @@ def test_rights_that_run_out_take_the_set_back(bank: Bank, photos: Path) -> None
 
 def test_warnings_are_told_and_refuse_nothing(tmp_path: Path) -> None:
     bank = make_bank(tmp_path, impeller={"references": {"min_effective_number": 4.0}, "quality": {"max_noise": 0.0}})
-    stock(bank, fill(tmp_path / "photos" / "impeller", 5))
+    put_photos(bank, fill(tmp_path / "photos" / "impeller", 5))
     found = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
     assert any("too alike" in words for words in found.warnings)
-    assert all("note: noisy" in " ".join(assessment.reasons) for assessment in found.assessments)
+    assert all("note: noisy" in " ".join(assessment.lines) for assessment in found.assessments)
     assert found.reference_set
 
 
@@ -300,7 +301,7 @@ def test_what_was_never_validated_has_no_set(bank: Bank) -> None:
 
 
 def test_a_changed_set_is_not_loaded(bank: Bank, photos: Path) -> None:
-    stock(bank, fill(photos, 5))
+    put_photos(bank, fill(photos, 5))
     digest = frozen(bank).digest
     key = f"reference-sets/{digest}.json"
     changed = json.loads(bank.store.get(key)) | {"concept": "washer"}
@@ -310,7 +311,7 @@ def test_a_changed_set_is_not_loaded(bank: Bank, photos: Path) -> None:
 
 
 def test_a_lost_working_copy_is_named(bank: Bank, photos: Path) -> None:
-    stock(bank, fill(photos, 1))
+    put_photos(bank, fill(photos, 1))
     (reference,) = load_photos(bank, "impeller")
     bank.store.delete(f"working/{reference.photo}.png")
     with pytest.raises(StoreError, match=r"no working copy of impeller-0\.jpg"):

@@ -47,7 +47,7 @@ def read(home: Path, *arguments: str) -> dict[str, Any]:
 def test_the_shipped_bad_photos_are_all_caught_each_for_its_own_reason(tmp_path: Path) -> None:
     took = read(tmp_path, "intake", str(ROOT / "examples" / "photos" / "hook"), "--concept", "hook")
     judged = read(tmp_path, "validate", "hook")
-    said = {item["name"]: item["reason"] for kind in ("known", "quarantined") for item in took[kind]}
+    said = {item["name"]: item["reason"] for kind in ("duplicate", "quarantined") for item in took[kind]}
     said |= {item["name"]: item["reasons"][0] for item in judged["assessments"] if not item["chosen"]}
     for name, reason in {
         "blurred": "blurred: ",

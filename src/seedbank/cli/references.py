@@ -12,13 +12,13 @@ from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
 from seedbank.errors import UnusableReferences
 
 if TYPE_CHECKING:
-    from seedbank.references.intake.outcomes import IntakeReport
-    from seedbank.references.validation import Examination
+    from seedbank.references.intake.outcomes import IntakeReport, OutcomeKind
+    from seedbank.references.records import Examination
 
 SHORT = 12
 """Digits of a digest in tables; --json has them all."""
-ALREADY = "already in the pool"
-"""What intake says of a photo that it took in before: no news."""
+NEWS: tuple[OutcomeKind, ...] = ("duplicate", "waiting", "quarantined")
+"""Outcomes that intake lists one by one; of those that were taken in, now or before, the number is enough."""
 
 
 def intake(
@@ -51,7 +51,7 @@ def intake(
             progress=lambda outcome: status.update(f"taking photos in: {outcome.concept}/{outcome.name}"),
         )
     if json:
-        listed = {kind: [asdict(item) for item in getattr(report, kind)] for kind in report.counts}
+        listed: dict[str, object] = {kind: [asdict(item) for item in report.of_kind(kind)] for kind in report.counts}
         print_json({**listed, "counts": report.counts, "notes": report.notes})
     else:
         _print_report(report)
@@ -82,21 +82,19 @@ def validate(
 
 
 def _print_report(report: IntakeReport) -> None:
-    rows = [
-        (kind, item.concept, item.name, item.reason)
-        for kind in ("known", "waiting", "quarantined")
-        for item in getattr(report, kind)
-        if item.reason != ALREADY
-    ]
+    rows = [(kind, item.concept, item.name, item.reason) for kind in NEWS for item in report.of_kind(kind)]
     if rows:
         console().print(table("Not taken in", ("what", "concept", "photo", "why"), rows))
     for note in report.notes:
         console().print(f"note: {note}")
-    counts = report.counts
-    console().print(
-        f"{counts['accepted']} taken in, {counts['waiting']} waiting for consent, {counts['known']} known, "
-        f"{counts['quarantined']} in quarantine"
-    )
+    words = {
+        "accepted": "taken in",
+        "waiting": "waiting for consent",
+        "known": "known",
+        "duplicate": "duplicate",
+        "quarantined": "in quarantine",
+    }
+    console().print(", ".join(f"{count} {words[kind]}" for kind, count in report.counts.items()))
     for name in report.concepts:
         console().print(f"next: seedbank validate {name}")
 
@@ -106,7 +104,7 @@ def _print_examination(examination: Examination, store: str) -> None:
     from seedbank.references.measures.catalogue import SET
 
     rows = [
-        (assessment.name, assessment.photo[:SHORT], "in" if assessment.chosen else "out", "\n".join(assessment.reasons))
+        (assessment.name, assessment.photo[:SHORT], "in" if assessment.chosen else "out", "\n".join(assessment.lines))
         for assessment in sorted(examination.assessments, key=lambda item: (not item.chosen, item.name))
     ]
     console().print(table(f"Photos of {examination.concept}", ("photo", "digest", "set", "why"), rows))

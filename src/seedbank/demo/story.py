@@ -53,7 +53,7 @@ def sentence(entry: Entry, *others: Entry) -> str:
 def left_out(references: ReferenceSet) -> list[str]:
     """What became of the photos that are not in the set, a sentence each."""
     out = (assessment for assessment in references.assessments if not assessment.chosen)
-    return [f"{references.concept}: left out {assessment.name}: {'; '.join(assessment.reasons)}" for assessment in out]
+    return [f"{references.concept}: left out {assessment.name}: {'; '.join(assessment.lines)}" for assessment in out]
 
 
 def _what(entry: Entry) -> str:

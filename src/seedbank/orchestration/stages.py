@@ -47,7 +47,7 @@ def take_in() -> list[str]:
 
 
 def validate(concept_name: str) -> str:
-    """Judge the concept's pool and freeze a reference set; its digest. Announces the set as the concept's partition."""
+    """Judge the concept's photos and freeze a reference set; its digest. Announces the set as the concept's partition."""
     from seedbank.references.records import ReferenceSet
     from seedbank.references.validation import examine
 
@@ -62,7 +62,7 @@ def validate(concept_name: str) -> str:
         raise UnusableReferences(examination.explain_refusal())
     chosen = bank.load(ReferenceSet, examination.reference_set)
     for assessment in chosen.assessments:
-        log.info("%s %s: %s", "in " if assessment.chosen else "out", assessment.name, "; ".join(assessment.reasons))
+        log.info("%s %s: %s", "in " if assessment.chosen else "out", assessment.name, "; ".join(assessment.lines))
     asked = list(order.requested_by(concept))
     report = report_url(examination.folder)
     _announce(context, REFERENCE_SETS, concept.name, digest=chosen.digest, requested_by=asked, report=report)

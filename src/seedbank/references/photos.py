@@ -1,4 +1,4 @@
-"""."""
+"""The working copies of photos, as they are judged and shown to a model: upright RGB, checked against their records."""
 
 from __future__ import annotations
 
@@ -31,7 +31,5 @@ def working_image(bank: Bank, reference: Reference) -> Image.Image:
 
 
 def reference_images(bank: Bank, reference_set: ReferenceSet) -> list[Image.Image]:
-    """The photos of a set, upright and RGB, in its order."""
-    from seedbank.references.photos import working_image
-
+    """The photos of a set, upright and RGB, in its order. Raises what :func:`working_image` does."""
     return [working_image(bank, reference) for reference in reference_set.references]

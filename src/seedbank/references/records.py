@@ -1,9 +1,11 @@
-"""References: photos addressed by content, their rights, and the frozen set that guides a search."""
+"""The records of references: photos addressed by content, their rights, what was set aside, how they were judged, and the frozen set that
+guides a search; and the functions that load them. Nothing heavy is imported here.
+"""
 
 from __future__ import annotations
 
 from datetime import date
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -50,6 +52,64 @@ class Reference(Record):
     rights: Rights
 
 
+class Quarantined(Record):
+    """A file that intake set aside. ``photo`` is the SHA-256 of its bytes; of a file that was never read, of its name and size."""
+
+    name: str
+    concept: str
+    photo: str = Field(pattern=DIGEST)
+    reason: str
+    size: int
+    """Bytes; as listed, for a file that was never read."""
+    kept: bool
+    """Whether its bytes lie under ``quarantine/bytes/<photo>``."""
+
+
+class Duplicate(Record):
+    """A file with the bytes of a photo that the concept has under another name, ``of``."""
+
+    name: str
+    concept: str
+    photo: str = Field(pattern=DIGEST)
+    of: str
+
+
+class Check(Record):
+    """One expectation of Great Expectations and how it came out.
+
+    Attributes:
+        table: name of the suite, and of the table that it judged.
+        rule: index of its rule in the suite.
+        expectation: its type in Great Expectations.
+        column: the measure; empty for a rule on the number of rows.
+        minimum, maximum: the bounds, None for no bound.
+        severity: a broken critical one puts a photo out or refuses the set; a warning does neither.
+        success: whether it held.
+        broken_by: names of the rows that broke it, in alphabetical order; none for a rule on the number of rows.
+    """
+
+    table: str
+    rule: int
+    expectation: str
+    column: str
+    minimum: float | None
+    maximum: float | None
+    severity: Literal["critical", "warning"]
+    success: bool
+    broken_by: tuple[str, ...]
+
+
+class Checks(Record):
+    """All checks of all tables: what a reference set names as its validation. Holds no time, so that equal photos give equal bytes."""
+
+    subject: str
+    inputs: str
+    """Digest of everything that was judged."""
+    great_expectations: str
+    """Version of Great Expectations."""
+    checks: tuple[Check, ...]
+
+
 class Assessment(Record):
     """Why a photo is in or out of the set, in plain words."""
 
@@ -57,7 +117,15 @@ class Assessment(Record):
     name: str
     chosen: bool
     reasons: tuple[str, ...]
+    """What decided that it is in or out, the most important first; never empty."""
+    notes: tuple[str, ...] = ()
+    """What else was found, and decided nothing."""
     measures: dict[str, float]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The reasons, then the notes, each marked as one."""
+        return (*self.reasons, *(f"note: {note}" for note in self.notes))
 
 
 class ReferenceSet(KeptRecord):
@@ -67,9 +135,9 @@ class ReferenceSet(KeptRecord):
         concept: name of the concept.
         concept_digest: digest of the concept file's content.
         references: the chosen photos, in order.
-        assessments: one for each photo of the pool, chosen or not.
-        measures: measures of the set as a whole.
-        validation: digest of the Great Expectations result this choice passed.
+        assessments: one for each photo that was judged, chosen or not.
+        measures: measures of the set as a whole, by name (:data:`seedbank.references.measures.catalogue.SET`).
+        validation: digest of the :class:`Checks` that this choice passed.
     """
 
     KIND: ClassVar[str] = "reference set"
@@ -98,17 +166,30 @@ class ReferenceSet(KeptRecord):
         return str(entry.data["reference_set"])
 
 
+def photo_key(concept: str, photo: str) -> str:
+    """Key of the record of a concept's photo; ``photo`` is the SHA-256 of its bytes."""
+    return f"photos/{concept}/{photo}.json"
+
+
+def load_photo(bank: Bank, concept: str, photo: str) -> Reference | None:
+    """The concept's photo with this digest as it is on record now; None when the concept has none."""
+    try:
+        return Reference.from_bytes(bank.store.get(photo_key(concept, photo)))
+    except KeyError:
+        return None
+
+
 def load_photos(bank: Bank, concept: str) -> tuple[Reference, ...]:
-    """All references of a concept's pool, in the order of their digests."""
+    """All photos of a concept, usable or not, in the order of their digests."""
     return tuple(Reference.from_bytes(bank.store.get(key)) for key in bank.store.keys(f"photos/{concept}/"))
 
 
 class Examination(Record):
-    """What came of a pool: a reference set, or a refusal; and the assessment on every photo."""
+    """What came of a concept's photos: a reference set, or a refusal; and the assessment of every photo that was judged."""
 
     concept: str
     validation: str
-    """Digest of the checks."""
+    """Digest of the :class:`Checks`."""
     reference_set: str = ""
     """Digest of the frozen set; empty when it was refused."""
     refusal: str = ""
@@ -138,9 +219,9 @@ class Examination(Record):
         return f"{self.folder}/report.html"
 
     def explain_refusal(self) -> str:
-        """Why the pool was refused, with a line for each photo that is out."""
+        """Why there is no set, with a line for each photo that is not chosen."""
         lines = [
-            f"  {assessment.name}: {'; '.join(assessment.reasons)}"
+            f"  {assessment.name}: {'; '.join(assessment.lines)}"
             for assessment in self.assessments
             if not assessment.chosen
         ]

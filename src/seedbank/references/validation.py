@@ -1,28 +1,35 @@
-"""Validation: judges the pool of a concept and freezes the reference set that guides its search.
+"""Validation: judges the photos of a concept and freezes the reference set that guides its search.
 
-1. Every photo of the pool is measured (rights, quality, likeness to the others and to the concept's siblings) and judged by the photo
-   suite. Photos are looked at one after another, so memory does not grow with their size.
-2. Of the photos that broke no critical rule, up to ``max_photos`` are chosen that stand best for the pool, after those that are pinned.
-3. The choice is judged as a whole by the set suite. If that holds, it is frozen; else it is refused with the reasons.
+1. The photos to judge are loaded, with what forbids using each of them: all, or of very many a sample that stays the same as they grow.
+2. What the model draws for the concept's siblings is found, or drawn once.
+3. A digest of everything that goes in says whether exactly this was judged before; then its outcome is returned.
+4. Every photo is measured: by itself, against the others, against the siblings. Photos are opened one after another, so memory does not
+   grow with their size.
+5. The photo suite judges the photos. Of those that broke no critical rule, up to ``max_photos`` are chosen that stand best for all of them,
+   after those that are pinned; the set suite judges the choice as a whole.
+6. If that holds the set is frozen; else it is refused with the reasons. Either way the checks, the assessment of each photo, the report and
+   the Data Docs are kept, and a change of the outcome goes into the ledger.
 
-Either way the checks, the assessment on each photo, the report and the Data Docs are kept::
+Each step reads its input once and hands on what it found. In the store::
 
     validations/<digest>.json              the checks (Checks); a set names its digest
-    validations/inputs/<key>.json          what came of a pool (Examination), by the digest of everything that went in; written last
-    validations/<digest>/report.html       of a refused pool, with data-docs/… beside it
+    validations/inputs/<key>.json          what came of the photos (Examination), by the digest of everything that went in; written last
+    validations/<digest>/report.html       where they were refused, with data-docs/… beside it
     reference-sets/<digest>.json           a frozen set (ReferenceSet)
     reference-sets/<digest>/report.html    of a frozen set, with data-docs/… beside it
 
-The same pool under the same policy, rights and guard gives the same set. Time enters only where rights begin or end.
+Every gate fails closed. A photo that cannot be opened, an expectation that Great Expectations cannot evaluate and a model that cannot draw
+the siblings end the validation with an error: nothing is frozen, and an earlier set stays what it is. The same photos under the same
+policy, rights and guard give the same set; time enters only where rights begin or end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-
-import numpy as np
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from seedbank import __version__
 from seedbank.bank import Bank
@@ -32,35 +39,38 @@ from seedbank.models.card import ModelCard
 from seedbank.records import canonical_json, sha256
 from seedbank.references.choosing.advice import advise
 from seedbank.references.choosing.assessments import assess, broken_by, explain, explain_rows
-from seedbank.references.choosing.facility_location import Resolved, resolve
-from seedbank.references.judging.embedding import Embeds, embed
-from seedbank.references.judging.features import Look
-from seedbank.references.judging.measured_photos import MeasuredPhotos, Siblings, measure_photos, numbers
-from seedbank.references.judging.siblings import find_siblings
-from seedbank.references.judging.suite_runner import Checks, sitting
-from seedbank.references.judging.suites import PHOTOS, SET, photo_suite, set_suite
-from seedbank.references.measures.kept import measures_of
+from seedbank.references.choosing.choice import Choice, choose_photos, measure_set
+from seedbank.references.judging.embedding import PhotoEmbedder, embed_images
+from seedbank.references.judging.features import PhotoFeatures
+from seedbank.references.judging.measured_photos import MeasuredPhotos, measure_photos, numbers
+from seedbank.references.judging.picks import ResolvedPicks, resolve_picks
+from seedbank.references.judging.siblings import Siblings, find_siblings, load_sibling_images
+from seedbank.references.judging.suite_runner import SuiteRunner
+from seedbank.references.judging.suites import PHOTOS, SET, Suite, photo_suite, set_suite
+from seedbank.references.measures.kept import load_measures
 from seedbank.references.photos import working_image
-from seedbank.references.records import Examination, Reference, ReferenceSet, load_photos
-from seedbank.references.report.page import Findings, write_report
+from seedbank.references.records import (
+    Check,
+    Checks,
+    Examination,
+    Reference,
+    ReferenceSet,
+    load_photos,
+)
+from seedbank.references.report.page import ReportContent, write_report
 from seedbank.references.rights import check_reference
 
-__all__ = [
-    "Embeds",
-    "Examination",
-    "examine",
-    "validate",
-    "working_image",
-]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-RULES = "2"
-"""Raise when measures or rules change their meaning: a pool is then judged anew."""
+RULES = "3"
+"""Raise when measures or rules change their meaning: photos are then judged anew."""
 
 
 def validate(
-    bank: Bank, concept: Concept, *, embedder: Embeds | None = None, today: date | None = None
+    bank: Bank, concept: Concept, *, embedder: PhotoEmbedder | None = None, today: date | None = None
 ) -> ReferenceSet:
-    """The frozen reference set of a concept's pool. Takes the same arguments as :func:`examine`.
+    """The frozen reference set of a concept's photos. Takes the same arguments as :func:`examine`, and raises the same.
 
     Raises:
         UnusableReferences: too few photos are usable, or the set breaks a critical rule; the message says why, photo by photo.
@@ -71,153 +81,238 @@ def validate(
     return bank.load(ReferenceSet, examination.reference_set)
 
 
-def examine(bank: Bank, concept: Concept, *, embedder: Embeds | None = None, today: date | None = None) -> Examination:
-    """Judge a concept's pool and freeze a set if it passes; an unchanged pool is not judged twice.
+def examine(
+    bank: Bank, concept: Concept, *, embedder: PhotoEmbedder | None = None, today: date | None = None
+) -> Examination:
+    """Judge a concept's photos and freeze a set if they pass; unchanged photos are not judged twice.
 
     Args:
-        bank: holds the pool; gets the results.
+        bank: holds the photos; gets the results.
         concept: its policy sets every threshold.
         embedder: compares photos; None for the guard of the shipped model.
         today: the day on which the rights must hold; None for today (UTC).
-    """
-    if embedder is None:
-        from seedbank.models import load_guard
 
-        embedder = load_guard("parts")
-    sample = _sample(bank, concept, today or datetime.now(UTC).date())
-    siblings, drawn = _siblings(bank, concept, sample, embedder)
-    inputs = _inputs(concept, sample, embedder.card, siblings)
+    Raises:
+        UsageError: a pin or ban means no photo or several, or the concept names no model that there is.
+        OutsideError: the model cannot draw the concept's siblings, or the store failed. Nothing was frozen.
+    """
+    embedder = embedder or _ShippedGuard()
+    sample = _load_sample(bank, concept, today or datetime.now(UTC).date())
+    siblings = find_siblings(bank, concept, embedder, photos=len(sample.photos))
+    inputs = _digest_of_inputs(concept, sample, embedder.card, siblings)
     key = f"validations/inputs/{inputs}.json"
     try:
         examination = Examination.from_bytes(bank.store.get(key))
     except KeyError:
-        examination = _examine(bank, concept, sample, siblings, drawn, embedder, inputs)
+        judged = _judge(bank, concept, sample, siblings, embedder)
+        examination = _conclude(bank, concept, sample, judged, inputs=inputs)
         bank.store.put_new(key, examination.to_bytes())
     _write_to_ledger(bank, examination)
     return examination
 
 
-@dataclass(frozen=True)
+class _ShippedGuard:
+    """The guard of the shipped model. Its weights are loaded when it first embeds: photos that were judged before need none."""
+
+    @cached_property
+    def card(self) -> ModelCard:
+        from seedbank.models.files import SHIPPED, describe, find_model
+
+        return describe(find_model(SHIPPED, "guard"), source=SHIPPED)
+
+    @cached_property
+    def _loaded(self) -> PhotoEmbedder:
+        from seedbank.models import load_guard
+
+        return load_guard()
+
+    def __call__(self, images01: Tensor) -> Tensor:
+        return self._loaded(images01)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Sample:
-    """The photos of a pool that are judged, in the order of their digests."""
+    """The photos that are judged, in the order of their digests.
 
-    pool: tuple[Reference, ...]
+    Attributes:
+        photos: the photos.
+        faults: what forbids using each of them today, in words.
+        picks: what the steward decided.
+        of: how many photos the concept has.
+    """
+
+    photos: tuple[Reference, ...]
     faults: tuple[tuple[str, ...], ...]
-    picks: Resolved
+    picks: ResolvedPicks
     of: int
-    """How many photos the whole pool has."""
 
 
-def _sample(bank: Bank, concept: Concept, day: date) -> _Sample:
-    """All photos, or of a large pool the pinned ones and those with the lowest digests."""
-    most, purpose = concept.policy.references.max_judged, concept.policy.purpose
-    whole = sorted(load_photos(bank, concept.name), key=lambda item: item.photo)
-    picks = resolve(concept.references, whole, most=concept.policy.references.max_photos)
-    others = [item for item in whole if item.photo not in picks.pinned]
-    judged = {*picks.pinned, *(item.photo for item in others[: most - len(picks.pinned)])}
-    pool = tuple(item for item in whole if item.photo in judged)
-    faults = tuple(tuple(check_reference(item, purpose=purpose, today=day)) for item in pool)
-    return _Sample(pool, faults, picks, of=len(whole))
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """What was found about a sample.
+
+    Attributes:
+        measured: the photos as rows of numbers.
+        choice: the chosen ones.
+        out: digests of the photos that are not usable.
+        set_row: what the chosen photos measure together.
+        siblings: what the photos were compared with.
+        suites: the rules, by table.
+        photo_checks, set_checks: how they came out.
+        data_docs: the pages of Great Expectations, by relative path.
+        great_expectations: its version.
+    """
+
+    measured: MeasuredPhotos
+    choice: Choice
+    out: set[str]
+    set_row: Mapping[str, Any]
+    siblings: Siblings
+    suites: Mapping[str, Suite]
+    photo_checks: tuple[Check, ...]
+    set_checks: tuple[Check, ...]
+    data_docs: Mapping[str, bytes]
+    great_expectations: str
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """All of them, those of the photos first."""
+        return (*self.photo_checks, *self.set_checks)
 
 
-def _siblings(bank: Bank, concept: Concept, sample: _Sample, embedder: Embeds) -> tuple[Siblings, str]:
-    """What to compare the photos with; nothing is drawn for a pool too small to have a mean."""
-    fewest = concept.policy.references.min_peers
-    if concept.siblings and len(sample.pool) < fewest:
-        return Siblings(missing=f"fewer than {fewest} photos to compare"), ""
-    return find_siblings(bank, concept, embedder)
+def _load_sample(bank: Bank, concept: Concept, day: date) -> _Sample:
+    """All photos; of more than ``max_judged`` the pinned ones and those with the lowest digests."""
+    policy = concept.policy.references
+    photos = load_photos(bank, concept.name)  # in the order of their digests
+    picks = resolve_picks(concept.references, photos, most=policy.max_photos)
+    others = [item.photo for item in photos if item.photo not in picks.pinned]
+    judged = {*picks.pinned, *others[: policy.max_judged - len(picks.pinned)]}
+    sample = tuple(item for item in photos if item.photo in judged)
+    faults = tuple(tuple(check_reference(item, purpose=concept.policy.purpose, today=day)) for item in sample)
+    return _Sample(photos=sample, faults=faults, picks=picks, of=len(photos))
 
 
-def _inputs(concept: Concept, sample: _Sample, card: ModelCard, siblings: Siblings) -> str:
+def _digest_of_inputs(concept: Concept, sample: _Sample, card: ModelCard, siblings: Siblings) -> str:
+    """Digest of everything that decides what is found: the same digest, the same examination."""
     parts = {
         "rules": RULES,
         "code": __version__,
         "concept": concept.digest,
         "embedder": card.content,
-        "siblings": siblings.missing if siblings.centroids is None else siblings.centroids.tolist(),
-        "pool": sample.of,
-        "photos": [[item.digest, *found] for item, found in zip(sample.pool, sample.faults, strict=True)],
+        "siblings": siblings.not_compared if siblings.centroids is None else siblings.centroids.tolist(),
+        "of": sample.of,
+        "photos": [[item.digest, *found] for item, found in zip(sample.photos, sample.faults, strict=True)],
     }
     return sha256(canonical_json(parts))
 
 
-def _examine(
-    bank: Bank, concept: Concept, sample: _Sample, siblings: Siblings, drawn: str, embedder: Embeds, inputs: str
-) -> Examination:
-    policy, pool = concept.policy, sample.pool
-    photos, whole = photo_suite(policy), set_suite(policy)
-    looks = [_look(bank, item, embedder) for item in pool]
-    measured = measure_photos(pool, looks, sample.faults, policy, picks=sample.picks, siblings=siblings)
-    with sitting(concept.name) as judge:
-        checks = judge.judge(photos, measured.rows)
-        out = broken_by(checks, "critical")
-        choice = measured.choose(out, policy.references.max_photos)
-        row = measured.measure_set(choice, out)
-        set_checks = judge.judge(whole, [row])
-        docs, version = judge.docs(), judge.version
-    record = Checks(subject=concept.name, inputs=inputs, great_expectations=version, checks=(*checks, *set_checks))
-    bank.store.put_new(f"validations/{record.digest}.json", record.to_bytes())
-    refusals = [*explain_rows(photos, checks, len(pool)), *explain(whole, set_checks, row, "critical")]
+def _judge(bank: Bank, concept: Concept, sample: _Sample, siblings: Siblings, embedder: PhotoEmbedder) -> _Judged:
+    """Measure the photos, let both suites judge, and choose in between (steps 4 and 5)."""
+    policy = concept.policy
+    suites = {PHOTOS: photo_suite(policy), SET: set_suite(policy)}
+    features = [_features(bank, item, embedder) for item in sample.photos]
+    measured = measure_photos(sample.photos, features, sample.faults, policy, picks=sample.picks, siblings=siblings)
+    with SuiteRunner(concept.name) as runner:
+        photo_checks = runner.run(suites[PHOTOS], measured.rows)
+        out = broken_by(photo_checks, "critical")
+        choice = choose_photos(measured, out, policy.references.max_photos)
+        set_row = measure_set(measured, choice, out)
+        set_checks = runner.run(suites[SET], [set_row])
+        return _Judged(
+            measured=measured,
+            choice=choice,
+            out=out,
+            set_row=set_row,
+            siblings=siblings,
+            suites=suites,
+            photo_checks=photo_checks,
+            set_checks=set_checks,
+            data_docs=runner.data_docs(),
+            great_expectations=runner.version,
+        )
+
+
+def _features(bank: Bank, reference: Reference, embedder: PhotoEmbedder) -> PhotoFeatures:
+    """What is kept of one photo; its image is opened once and does not stay in memory."""
+    image = working_image(bank, reference)
+    (vector,) = embed_images(embedder, [image])
+    return PhotoFeatures.of(image, vector, measures=load_measures(bank.store, reference, lambda: image))
+
+
+def _conclude(bank: Bank, concept: Concept, sample: _Sample, judged: _Judged, *, inputs: str) -> Examination:
+    """Freeze or refuse, in words, and keep everything that people look at (step 6)."""
+    photos, whole = judged.suites[PHOTOS], judged.suites[SET]
+    checks = Checks(
+        subject=concept.name,
+        inputs=inputs,
+        great_expectations=judged.great_expectations,
+        checks=judged.checks,
+    )
+    bank.store.put_new(f"validations/{checks.digest}.json", checks.to_bytes())
+    refusals = [
+        *explain_rows(photos, judged.photo_checks, len(sample.photos)),
+        *explain(whole, judged.set_checks, judged.set_row, "critical"),
+    ]
     examination = Examination(
         concept=concept.name,
-        validation=record.digest,
+        validation=checks.digest,
         refusal="; ".join(refusals),
-        warnings=(*_left_out(sample), *explain(whole, set_checks, row, "warning")),
-        advice=advise(measured, choice, out, policy.references),
-        unmeasured=_unmeasured(measured, row, siblings),
-        assessments=assess(measured, photos, checks, choice),
-        measures=numbers(row),
+        warnings=(*_left_out(sample), *explain(whole, judged.set_checks, judged.set_row, "warning")),
+        advice=advise(judged.measured, judged.choice, judged.out, concept.policy.references),
+        unmeasured=_unmeasured(judged),
+        assessments=assess(judged.measured, photos, judged.photo_checks, judged.choice),
+        measures=numbers(judged.set_row),
     )
     if not examination.refusal:
-        frozen = _freeze(bank, concept, tuple(pool[place] for place, _ in choice), examination)
-        examination = examination.model_copy(update={"reference_set": frozen})
-    suites = {PHOTOS: photos, SET: whole}
-    pictures = [bank.store.get(f"{drawn}/{number}.png") for number in range(len(siblings.prompts))] if drawn else []
-    page = write_report(
-        Findings(concept, examination, measured, choice, siblings, suites, record.checks, sibling_pictures=pictures)
+        chosen = tuple(sample.photos[item.index] for item in judged.choice)
+        examination = examination.model_copy(update={"reference_set": _freeze(bank, concept, chosen, examination)})
+    content = ReportContent(
+        concept=concept,
+        examination=examination,
+        photos=judged.measured,
+        choice=judged.choice,
+        siblings=judged.siblings,
+        suites=judged.suites,
+        checks=judged.checks,
+        sibling_images=load_sibling_images(bank, judged.siblings),
     )
-    _keep(bank, examination, page, docs)
+    _keep_pages(bank, examination, write_report(content), judged.data_docs)
     return examination
 
 
-def _look(bank: Bank, reference: Reference, embedder: Embeds) -> Look:
-    """Everything that is seen of one photo; nothing of it stays in memory but that."""
-    image = working_image(bank, reference)
-    (vector,) = embed(embedder, [image])
-    return Look.at(image, vector, measures=measures_of(bank.store, reference, lambda: image))
-
-
 def _left_out(sample: _Sample) -> list[str]:
-    if sample.of == len(sample.pool):
+    if sample.of == len(sample.photos):
         return []
     return [
-        f"only {len(sample.pool):,} of {sample.of:,} photos were judged (policy.references.max_judged); the others have no assessment"
+        f"only {len(sample.photos):,} of {sample.of:,} photos were judged (policy.references.max_judged); the others have no assessment"
     ]
 
 
-def _unmeasured(measured: MeasuredPhotos, row: Mapping[str, object], siblings: Siblings) -> tuple[str, ...]:
-    told = []
-    if siblings.missing:
-        told.append(f"agreement with siblings was not measured: {siblings.missing}")
-    if np.isnan(float(str(row["ground_spread"]))) and measured.rows:
-        told.append(
+def _unmeasured(judged: _Judged) -> tuple[str, ...]:
+    """What was not measured, and why."""
+    found = []
+    if judged.siblings.not_compared:
+        found.append(f"agreement with siblings was not measured: {judged.siblings.not_compared}")
+    if judged.measured.rows and "ground_spread" not in numbers(judged.set_row):
+        found.append(
             "backgrounds, colours and poses were not measured: fewer than two subjects could be told from their background"
         )
-    return tuple(told)
+    return tuple(found)
 
 
-def _keep(bank: Bank, examination: Examination, page: bytes, docs: Mapping[str, bytes]) -> None:
+def _keep_pages(bank: Bank, examination: Examination, report: bytes, data_docs: Mapping[str, bytes]) -> None:
     """Keep what people look at. The first page last: killed before it, the next run writes a whole site of its own."""
-    bank.store.put_new(examination.report, page)
-    for path in sorted(docs, key=lambda path: path == "index.html"):
-        bank.store.put_new(examination.data_docs.replace("index.html", path), docs[path])
+    bank.store.put_new(examination.report, report)
+    for path in sorted(data_docs, key=lambda path: path == "index.html"):
+        bank.store.put_new(examination.data_docs.replace("index.html", path), data_docs[path])
 
 
-def _freeze(bank: Bank, concept: Concept, chosen: tuple[Reference, ...], examination: Examination) -> str:
+def _freeze(bank: Bank, concept: Concept, chosen: Sequence[Reference], examination: Examination) -> str:
+    """Keep the set; its digest."""
     frozen = ReferenceSet(
         concept=concept.name,
         concept_digest=concept.digest,
-        references=chosen,
+        references=tuple(chosen),
         assessments=examination.assessments,
         measures=examination.measures,
         validation=examination.validation,
@@ -226,7 +321,7 @@ def _freeze(bank: Bank, concept: Concept, chosen: tuple[Reference, ...], examina
 
 
 def _write_to_ledger(bank: Bank, examination: Examination) -> None:
-    """One entry for each change of the outcome: a pool that goes back to an earlier state is on record again, a second run is not."""
+    """One entry for each change of the outcome: photos that go back to an earlier state are on record again, a second run is not."""
     event, key = "references.validated", examination.reference_set
     if examination.refusal:
         event, key = "references.refused", examination.validation

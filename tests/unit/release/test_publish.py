@@ -148,7 +148,7 @@ class TestRefused:
     def test_a_photo_that_was_taken_out_since_the_review(self, made: Made) -> None:
         dossier = made.approve()
         made.bank.store.delete(f"photos/{CONCEPT}/{dossier.references[2].photo}.json")
-        with pytest.raises(UnusableReferences, match=r"wingnut-2.jpg: taken out of the pool"):
+        with pytest.raises(UnusableReferences, match=r"wingnut-2.jpg: not among the concept.s photos any more"):
             publish(made.bank, dossier.digest)
 
     def test_a_face_that_nobody_answered_for(self, made: Made) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from seedbank.concepts import SetPolicy
-from seedbank.references.judging.measured_photos import Choice, MeasuredPhotos
+from seedbank.references.choosing.choice import Choice
+from seedbank.references.judging.measured_photos import MeasuredPhotos
 from seedbank.references.judging.subject import BRIGHT, DARK, Subject, colour_name, pose_spread
 
 FEWEST = 3
@@ -21,21 +22,21 @@ LONELY = 0.15
 """Cosine by which a chosen photo must be further from its nearest neighbour than usual to be called alone of its kind."""
 
 
-def advise(pool: MeasuredPhotos, choice: Choice, out: set[str], policy: SetPolicy) -> tuple[str, ...]:
+def advise(photos: MeasuredPhotos, choice: Choice, out: set[str], policy: SetPolicy) -> tuple[str, ...]:
     """What would improve the set, most useful first; empty when nothing comes to mind.
 
     Args:
-        pool: the measured pool.
+        photos: the measured photos.
         choice: the chosen photos.
         out: digests of the photos that are not usable.
         policy: how many photos are wanted, and how different.
     """
-    usable = pool.usable(out)
-    subjects = [subject for place in usable if (subject := pool.looks[place].subject)]
-    told = [*_count(len(usable), policy), *_strangers(pool, policy)]
+    usable = photos.usable(out)
+    subjects = [subject for index in usable if (subject := photos.features[index].subject)]
+    found = [*_count(len(usable), policy), *_doubtful(photos, policy)]
     if len(subjects) >= FEWEST:
-        told += [*_grounds(subjects), *_colours(subjects), *_poses(subjects), *_sizes(subjects)]
-    return (*told, *_lonely(pool, choice))
+        found += [*_backgrounds(subjects), *_colours(subjects), *_poses(subjects), *_sizes(subjects)]
+    return (*found, *_lonely(photos, choice))
 
 
 def _count(usable: int, policy: SetPolicy) -> list[str]:
@@ -48,10 +49,10 @@ def _count(usable: int, policy: SetPolicy) -> list[str]:
     return []
 
 
-def _strangers(pool: MeasuredPhotos, policy: SetPolicy) -> list[str]:
+def _doubtful(photos: MeasuredPhotos, policy: SetPolicy) -> list[str]:
     doubtful = [
         row["name"]
-        for row in pool.rows
+        for row in photos.rows
         if row["deviation"] < policy.min_deviation or row["sibling_margin"] < policy.min_sibling_margin
     ]
     if not doubtful:
@@ -60,21 +61,21 @@ def _strangers(pool: MeasuredPhotos, policy: SetPolicy) -> list[str]:
     return [f"look at {_names(doubtful)}: if {it} the concept, take two more like {them}, or pin {them}"]
 
 
-def _grounds(subjects: Sequence[Subject]) -> list[str]:
+def _backgrounds(subjects: Sequence[Subject]) -> list[str]:
     """No dark one, no bright one, all of one colour."""
     light = np.array([subject.ground[0] for subject in subjects])
     names = Counter(colour_name(subject.ground) for subject in subjects)
     ((commonest, count),) = names.most_common(1)
-    told = []
+    found = []
     if count == len(subjects):
-        told.append(f"all on a {commonest} background: photograph some on another one")
+        found.append(f"all on a {commonest} background: photograph some on another one")
     if not (light < DARK).any() and commonest != "dark":
-        told.append("no photo on a dark background")
+        found.append("no photo on a dark background")
     if not (light > BRIGHT).any() and commonest != "bright":
-        told.append("no photo on a bright background")
+        found.append("no photo on a bright background")
     if len(names) > 1 and not set(names) - {"dark", "grey", "bright"}:
-        told.append("no photo on a coloured background")
-    return told
+        found.append("no photo on a coloured background")
+    return found
 
 
 def _colours(subjects: Sequence[Subject]) -> list[str]:
@@ -98,18 +99,22 @@ def _sizes(subjects: Sequence[Subject]) -> list[str]:
     return ["all from the same distance: take some from nearer and some from further away"]
 
 
-def _lonely(pool: MeasuredPhotos, choice: Choice) -> list[str]:
-    """A chosen photo that nothing else in the pool is like: more of its kind would tell a rare view from an accident."""
-    peers = np.flatnonzero(pool.peers)
+def _lonely(photos: MeasuredPhotos, choice: Choice) -> list[str]:
+    """A chosen photo that no other photo is like: more of its kind would tell a rare view from an accident."""
+    peers = np.flatnonzero(photos.peers)
     if len(peers) < 2 * FEWEST:
         return []
-    others = pool.similarity[np.ix_(peers, peers)] - 2 * np.eye(len(peers))
+    # No photo is its own neighbour: a cosine less 2 is below every other.
+    others = photos.similarity[np.ix_(peers, peers)] - 2 * np.eye(len(peers))
     nearest = others.max(axis=1)
-    place = int(np.argmin(nearest))
-    if np.median(nearest) - nearest[place] < LONELY or int(peers[place]) not in {chosen for chosen, _ in choice}:
+    loneliest = int(np.argmin(nearest))
+    index = int(peers[loneliest])
+    if np.median(nearest) - nearest[loneliest] < LONELY or index not in {item.index for item in choice}:
         return []
-    name = pool.rows[int(peers[place])]["name"]
-    return [f"{name} is the only one of its kind (likeness {nearest[place]:.2f} to its nearest): take two more like it"]
+    name = photos.rows[index]["name"]
+    return [
+        f"{name} is the only one of its kind (likeness {nearest[loneliest]:.2f} to its nearest): take two more like it"
+    ]
 
 
 def _names(names: Sequence[str]) -> str:

@@ -11,10 +11,11 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, cast
 
 from seedbank.records import sha256
 from seedbank.references.intake.decode import MAX_BYTES, NotAPhoto, NotNow
+from seedbank.references.intake.outcomes import OutcomeKind
 from seedbank.references.intake.sources import File, Source, plain, printable
 from seedbank.references.intake.tables import MAX_TABLE_BYTES, NAME, read_table
 from seedbank.references.records import Rights
@@ -22,7 +23,7 @@ from seedbank.references.rights import MAX_SIDECAR_BYTES, NoRights, parse_sideca
 
 SIDECAR_SUFFIXES = (".yaml", ".yml")
 MAX_NOTES = 1000
-"""How many lines about rows without a photo are told."""
+"""How many rows without a photo are named."""
 TWIN = "a name twin: it looks the same as another file of this folder, and their rights could be mixed up; rename one of them"
 _SCHEMA = """
 CREATE TABLE files (key BLOB PRIMARY KEY, folder BLOB, length INT, plain TEXT, size INT, mark TEXT, fault TEXT, sidecar_of BLOB);
@@ -52,12 +53,16 @@ SELECT folder, line, plain FROM cells c WHERE NOT EXISTS (SELECT 1 FROM files f 
 """
 
 
+RememberedKind = OutcomeKind | Literal["unsorted"]
+"""``unsorted``: set aside because its folder named no concept at that time."""
+
+
 class Remembered(NamedTuple):
     """What an earlier scan made of a file, under the rules of that time."""
 
     key: str
     mark: str
-    kind: str
+    kind: RememberedKind
     digest: str
     reason: str
     rules: int
@@ -133,7 +138,7 @@ class Listing:
         """What is wrong with rights tables as a whole, a line each: rows that have no photo."""
         found = self._database.execute(_ROWS_WITHOUT_PHOTO).fetchmany(MAX_NOTES)
         return tuple(
-            f"{_table(folder)}, line {line}: there is no photo {printable(name.removeprefix(f'{folder}/'))!r} in this batch; "
+            f"{_table_name(folder)}, line {line}: there is no photo {printable(name.removeprefix(f'{folder}/'))!r} in this batch; "
             "check its name, or hand it in"
             for folder, line, name in found
         )
@@ -146,7 +151,8 @@ class Listing:
         key = _text(row.key)
         own, _, rest = ("", "", key) if "/" not in key else key.partition("/")
         table = self._nearest_table(row.plain)
-        mark = sha256("\n".join([row.mark, row.sidecar_mark or "", row.cells or "", str(row.twice), *table]).encode())
+        parts = [row.mark, row.sidecar_mark or "", row.cells or "", str(row.twice), table.path, table.fault]
+        mark = sha256("\n".join(parts).encode())
         known = self._known(row, key) if row.known_mark == mark else None
         return Arrival(
             key=key,
@@ -155,9 +161,9 @@ class Listing:
             size=row.size,
             mark=mark,
             read=lambda: self._source.read(key, MAX_BYTES),
-            rights=lambda: self._rights(row, table[1]),
-            missing=f"there is no sidecar, and {_table(table[0])} has no row for it"
-            if table[0]
+            rights=lambda: self._rights(row, table.fault),
+            missing=f"there is no sidecar, and {_table_name(table.path)} has no row for it"
+            if table.path
             else "there is no sidecar",
             fault=row.fault or self._table_fault(row.key) or (TWIN if row.twin else ""),
             before=known,
@@ -165,7 +171,12 @@ class Listing:
 
     def _known(self, row: _Joined, key: str) -> Remembered:
         return Remembered(
-            key, str(row.known_mark), str(row.kind), str(row.digest), str(row.reason), int(row.rules or 0)
+            key=key,
+            mark=str(row.known_mark),
+            kind=cast(RememberedKind, row.kind),
+            digest=str(row.digest),
+            reason=str(row.reason),
+            rules=int(row.rules or 0),
         )
 
     def _rights(self, row: _Joined, table_fault: str) -> Rights | None:
@@ -175,10 +186,10 @@ class Listing:
             if table_fault:
                 raise NoRights(table_fault)
             return None
-        where = f"its row in {_table(str(row.table))} (line {row.line})"
+        where = f"its row in {_table_name(str(row.table))} (line {row.line})"
         if row.twice:
             raise NoRights(
-                f"no rights on record: {_table(str(row.table))} has two rows for it (lines {row.line} and {row.twice}); "
+                f"no rights on record: {_table_name(str(row.table))} has two rows for it (lines {row.line} and {row.twice}); "
                 "whoever wrote it must remove one"
             )
         return rights_from(json.loads(row.cells), where)
@@ -212,19 +223,27 @@ class Listing:
         self._database.execute("RELEASE reading")
         self._database.execute("INSERT OR REPLACE INTO tables VALUES (?,?,?)", (folder, key, fault))
 
-    def _nearest_table(self, path: str) -> tuple[str, str]:
-        """Where the nearest table above ``path`` lies and what is wrong with it."""
+    def _nearest_table(self, path: str) -> _Table:
+        """The nearest table above ``path``."""
         folder = path
         while folder:
             folder = folder.rpartition("/")[0]
             found = self._database.execute("SELECT key, fault FROM tables WHERE folder = ?", (folder,)).fetchone()
             if found:
-                return plain(_text(found[0])), str(found[1])
-        return "", ""
+                return _Table(plain(_text(found[0])), str(found[1]))
+        return _Table()
 
     def _table_fault(self, key: bytes) -> str:
         found = self._database.execute("SELECT fault FROM tables WHERE key = ?", (key,)).fetchone()
         return str(found[0]) if found else ""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A rights table: its path, empty when there is none, and what is wrong with it."""
+
+    path: str = ""
+    fault: str = ""
 
 
 class _Joined(NamedTuple):
@@ -256,7 +275,7 @@ def _row(file: File) -> tuple[Any, ...]:
     return key, _bytes(folder), len(name), plain(file.key), file.size, file.mark, file.fault, photo
 
 
-def _table(folder: str) -> str:
+def _table_name(folder: str) -> str:
     return printable(folder if folder.endswith(NAME) else f"{folder}/{NAME}" if folder else NAME)
 
 

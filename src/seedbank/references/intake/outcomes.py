@@ -1,4 +1,4 @@
-"""What became of each file that came in, and of a batch of them."""
+"""What became of each file that came in, and of all files of an intake."""
 
 from __future__ import annotations
 
@@ -7,80 +7,77 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from pydantic import Field
-
-from seedbank.records import DIGEST, Record
-
 KEPT = 1000
 """How many outcomes of each kind a report holds; it counts them all."""
 
-Kind = Literal["accepted", "waiting", "known", "quarantined"]
+OutcomeKind = Literal["accepted", "waiting", "known", "duplicate", "quarantined"]
+"""``accepted``: new, or its rights changed. ``waiting``: among the concept's photos, but nobody has answered what its faces ask. ``known``:
+taken in before, nothing has changed. ``duplicate``: the bytes of a photo that the concept has under another name. ``quarantined``: set
+aside.
+"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one file, and why, in plain words.
+    """What became of one file.
 
-    ``digest`` is the SHA-256 of its bytes; of a file that was never read, of its name and size.
+    Attributes:
+        kind: which of the five it was.
+        name: the file's name, printable.
+        concept: the concept under which it is written down.
+        digest: SHA-256 of its bytes; of a file that was never read, of its name and size.
+        reason: why, in plain words.
+        passing: whether the same file may be fine at the next scan, which therefore reads it again.
     """
 
-    kind: Kind
+    kind: OutcomeKind
     name: str
     concept: str
     digest: str
     reason: str
     passing: bool = False
-    """Whether the same file may be fine at the next scan, which therefore reads it again."""
 
 
-class Quarantined(Record):
-    """A file in quarantine. ``kept`` says whether its bytes lie under ``quarantine/bytes/<photo>``."""
-
-    name: str
-    concept: str
-    photo: str = Field(pattern=DIGEST)
-    reason: str
-    size: int
-    kept: bool
-
-
-class Duplicate(Record):
-    """A file with the bytes of a photo that is in the pool under another name."""
-
-    name: str
-    concept: str
-    photo: str = Field(pattern=DIGEST)
-    of: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IntakeReport:
-    """What became of a batch.
+    """What became of all files.
 
     Attributes:
-        accepted, waiting, known, quarantined: the files, in the order in which they were taken; no more than :data:`KEPT` of each.
+        accepted, waiting, known, duplicate, quarantined: the files, in the order in which they were taken; at most :data:`KEPT` of each.
         counts: how many there were of each kind.
-        concepts: names of the concepts whose pools got something new, in alphabetical order.
-        seen: names of the concepts that have photos in this batch.
+        concepts: names of the concepts that got something new, in alphabetical order.
+        seen: names of the concepts that have photos here, in alphabetical order.
         notes: what is wrong with rights tables as a whole, a line each.
     """
 
     accepted: tuple[Outcome, ...]
     waiting: tuple[Outcome, ...]
     known: tuple[Outcome, ...]
+    duplicate: tuple[Outcome, ...]
     quarantined: tuple[Outcome, ...]
-    counts: Mapping[str, int]
+    counts: Mapping[OutcomeKind, int]
     concepts: tuple[str, ...]
     seen: tuple[str, ...]
     notes: tuple[str, ...]
 
+    def of_kind(self, kind: OutcomeKind) -> tuple[Outcome, ...]:
+        """The files of one kind."""
+        by_kind: dict[OutcomeKind, tuple[Outcome, ...]] = {
+            "accepted": self.accepted,
+            "waiting": self.waiting,
+            "known": self.known,
+            "duplicate": self.duplicate,
+            "quarantined": self.quarantined,
+        }
+        return by_kind[kind]
+
 
 @dataclass
-class Tally:
-    """Outcomes so far."""
+class OutcomeCounter:
+    """The outcomes so far."""
 
-    kept: dict[str, list[Outcome]] = field(default_factory=lambda: {kind: [] for kind in get_args(Kind)})
-    counts: Counter[str] = field(default_factory=Counter)
+    kept: dict[OutcomeKind, list[Outcome]] = field(default_factory=lambda: {kind: [] for kind in get_args(OutcomeKind)})
+    counts: Counter[OutcomeKind] = field(default_factory=Counter)
     new: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
 
@@ -96,8 +93,14 @@ class Tally:
 
     def report(self, notes: tuple[str, ...]) -> IntakeReport:
         """All of it."""
-        kinds = {kind: tuple(outcomes) for kind, outcomes in self.kept.items()}
-        counts = {kind: self.counts[kind] for kind in kinds}
         return IntakeReport(
-            **kinds, counts=counts, concepts=tuple(sorted(self.new)), seen=tuple(sorted(self.seen)), notes=notes
+            accepted=tuple(self.kept["accepted"]),
+            waiting=tuple(self.kept["waiting"]),
+            known=tuple(self.kept["known"]),
+            duplicate=tuple(self.kept["duplicate"]),
+            quarantined=tuple(self.kept["quarantined"]),
+            counts={kind: self.counts[kind] for kind in self.kept},
+            concepts=tuple(sorted(self.new)),
+            seen=tuple(sorted(self.seen)),
+            notes=notes,
         )

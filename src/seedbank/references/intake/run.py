@@ -1,16 +1,16 @@
-"""Intake: takes photos from a folder or bucket into the pools of their concepts, and the bad ones into quarantine, each with a reason.
+"""Intake: takes photos from a folder or bucket to their concepts, and the bad ones into quarantine, each with a reason.
 
-Every file is accounted for exactly once: *accepted* (new, or its rights changed), *waiting* (in the pool, but nobody has answered what its
-faces ask), *known* (these bytes are in the pool already) or *quarantined*. Blobs are written first and the record that names them last, so
-intake may be killed at any point and run again; files that have not changed since the last scan are not read again::
+Every file is accounted for exactly once, as one of the kinds of :data:`~seedbank.references.intake.outcomes.OutcomeKind`. Blobs are written
+first and the record that names them last, so intake may be killed at any point and run again; files that have not changed since the last
+scan are not read again::
 
-    originals/<photo>            the bytes as they came
-    working/<photo>.png          upright sRGB, no metadata
-    measures/<photo>.json        what was measured of it
-    photos/<concept>/<photo>.json the Reference: the photo belongs to the concept's pool
+    originals/<photo>                  the bytes as they came
+    working/<photo>.png                upright sRGB, no metadata
+    measures/<photo>.json              what was measured of it
+    photos/<concept>/<photo>.json      the Reference: the photo belongs to the concept
     quarantine/<concept>/<photo>.json, quarantine/bytes/<photo>
     duplicates/<concept>/<digest>.json
-    scans/…                      what was seen where (:mod:`seedbank.references.intake.scans`)
+    scans/…                            what was seen where (:mod:`seedbank.references.intake.scans`)
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from seedbank.concepts import NAME_PATTERN
 from seedbank.errors import RefusedError
 from seedbank.records import canonical_json, sha256
 from seedbank.references.intake.decode import NotAPhoto, NotNow
-from seedbank.references.intake.listing import Arrival, Listing, Remembered
-from seedbank.references.intake.outcomes import Duplicate, IntakeReport, Outcome, Quarantined, Tally
+from seedbank.references.intake.listing import Arrival, Listing, Remembered, RememberedKind
+from seedbank.references.intake.outcomes import IntakeReport, Outcome, OutcomeCounter, OutcomeKind
 from seedbank.references.intake.sandbox import Sandboxes, WorkingCopy
 from seedbank.references.intake.scans import LedgerWindow, ScanMemory
 from seedbank.references.intake.sources import open_source, printable
 from seedbank.references.measures.kept import keep_measures
-from seedbank.references.records import Reference, Rights
+from seedbank.references.records import Duplicate, Quarantined, Reference, Rights, load_photo, photo_key
 from seedbank.references.rights import NoRights, face_question
 
 UNSORTED = "_unsorted"
 """Quarantine of files that lie in no known concept's folder; no concept can have this name."""
-ALREADY = "already in the pool"
+TAKEN_IN_BEFORE = "taken in before"
 RULES = 1
 """Raise when files that were refused may be accepted now: they are then read again. Accepted ones are not."""
 MAX_WORKERS = 4
-"""Pictures decoded at once, at most; one more than the cores would only cost memory."""
+"""Photos decoded at once, at most; one more than the cores would only cost memory."""
 THREADS = 2
 """For each decoder: one waits for it while the other waits for the store."""
 AHEAD = 2
@@ -85,38 +85,45 @@ def intake(
     if concept is not None:
         bank.concept(concept)
     concepts = frozenset(path.stem for path in bank.settings.concepts.glob("*.yaml"))
-    opened, tally = open_source(source, s3=s3), Tally()
+    opened, counter = open_source(source, s3=s3), OutcomeCounter()
     memory = ScanMemory(bank.store, opened.url, concept)
     with ExitStack() as stack:
         listing = stack.enter_context(Listing(opened, concept))
-        rooms = sandboxes or stack.enter_context(Sandboxes(max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0))))))
-        threads = rooms.count * THREADS
-        pool = stack.enter_context(ThreadPoolExecutor(threads))
+        decoders = sandboxes or stack.enter_context(Sandboxes(max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0))))))
+        threads = decoders.count * THREADS
+        executor = stack.enter_context(ThreadPoolExecutor(threads))
         listing.remember(item for item in memory.load() if not again)
         window = LedgerWindow(bank.store, bank.ledger, opened.url)
-        tally.new |= window.unfinished()
-        batch = _Batch(bank, concepts, rooms, pool, requested_by, window)
-        for arrival, outcome in batch.take(listing, ahead=threads + AHEAD):
-            tally.count(outcome)
+        counter.new |= window.unfinished()
+        run = _Run(
+            bank=bank,
+            concepts=concepts,
+            sandboxes=decoders,
+            executor=executor,
+            requested_by=requested_by,
+            window=window,
+        )
+        for arrival, outcome in run.take(listing, ahead=threads + AHEAD):
+            counter.count(outcome)
             if progress:
                 progress(outcome)
-            if (fresh := batch.to_remember(arrival, outcome)) and memory.note(fresh):
+            if (fresh := run.to_remember(arrival, outcome)) and memory.note(fresh):
                 memory.flush()
                 window.advance()
         memory.flush()
         window.end()
         memory.tidy(listing)
-        return tally.report(listing.notes())
+        return counter.report(listing.notes())
 
 
-@dataclass(frozen=True)
-class _Batch:
+@dataclass(frozen=True, kw_only=True)
+class _Run:
     """What all files of one intake share. Files are read and decoded ahead; what is written down about them is written in order."""
 
     bank: Bank
     concepts: frozenset[str]
     sandboxes: Sandboxes
-    pool: ThreadPoolExecutor
+    executor: ThreadPoolExecutor
     requested_by: str
     window: LedgerWindow
     decoding: set[tuple[str, str]] = field(default_factory=set)
@@ -137,8 +144,15 @@ class _Batch:
         """What the next scan should know of this file; None when it knows already, or must look again whatever happens."""
         if outcome.passing or (arrival.before and self._holds(arrival.before, arrival)):
             return None
-        kind = "unsorted" if self._folder_fault(arrival) else outcome.kind
-        return Remembered(arrival.key, arrival.mark, kind, outcome.digest, outcome.reason, RULES)
+        kind: RememberedKind = "unsorted" if self._folder_fault(arrival) else outcome.kind
+        return Remembered(
+            key=arrival.key,
+            mark=arrival.mark,
+            kind=kind,
+            digest=outcome.digest,
+            reason=outcome.reason,
+            rules=RULES,
+        )
 
     def _holds(self, before: Remembered, arrival: Arrival) -> bool:
         """Whether an earlier scan's answer about an unchanged file is still ours: concepts come and go, and rules improve."""
@@ -168,25 +182,25 @@ class _Batch:
     def _judge(self, arrival: Arrival, data: bytes) -> Callable[[], Outcome]:
         photo = sha256(data)
         try:
-            if pooled := self._in_pool(arrival.concept, photo):
-                return self._begin_again(arrival, pooled)
+            if on_record := load_photo(self.bank, arrival.concept, photo):
+                return self._begin_again(arrival, on_record)
             rights = arrival.rights()
             if rights is None:
                 raise NoRights(f"no rights on record: {arrival.missing}; {WRITE_SIDECAR}")
         except RefusedError as error:
             return partial(self._quarantine, arrival, data, error)
         self.decoding.add((arrival.concept, photo))
-        copy = self.pool.submit(self._decode, photo, data)
+        copy = self.executor.submit(self._decode, photo, data)
         return partial(self._finish, arrival, photo, data, rights, copy)
 
-    def _begin_again(self, arrival: Arrival, pooled: Reference) -> Callable[[], Outcome]:
-        """For bytes that are in the pool: a duplicate, or the same file with the same or with other rights."""
-        if pooled.name != arrival.name:
-            return partial(self._duplicate, arrival, pooled)
+    def _begin_again(self, arrival: Arrival, on_record: Reference) -> Callable[[], Outcome]:
+        """For the bytes of a photo that the concept has: a duplicate, or the same file with the same or with other rights."""
+        if on_record.name != arrival.name:
+            return partial(self._duplicate, arrival, on_record)
         rights = arrival.rights()
-        if rights is None or rights == pooled.rights:
-            return partial(_known, pooled)
-        return partial(self._accept, pooled.model_copy(update={"rights": rights}), "rights changed")
+        if rights is None or rights == on_record.rights:
+            return partial(_known, on_record)
+        return partial(self._accept, on_record.model_copy(update={"rights": rights}), "rights changed")
 
     def _decode(self, photo: str, data: bytes) -> tuple[WorkingCopy, str]:
         """Runs in a thread: the working copy without its bytes, which are stored, and their digest."""
@@ -230,10 +244,6 @@ class _Batch:
         """The concept under which a file is written down."""
         return arrival.concept if arrival.concept in self.concepts else UNSORTED
 
-    def _in_pool(self, concept: str, photo: str) -> Reference | None:
-        data = self._stored(f"photos/{concept}/{photo}.json")
-        return None if data is None else Reference.from_bytes(data)
-
     def _stored(self, key: str) -> bytes | None:
         try:
             return self.bank.store.get(key)
@@ -241,25 +251,39 @@ class _Batch:
             return None
 
     def _accept(self, reference: Reference, reason: str) -> Outcome:
-        kind, question = ("accepted", reason), face_question(reference)
-        if question:
-            kind = ("waiting", question)
-        event = "photo.waiting" if question else "intake.accepted"
-        self._record(event, reference.concept, reference.digest, reference.photo, reference.name, reason=kind[1])
-        self.bank.store.put(f"photos/{reference.concept}/{reference.photo}.json", reference.to_bytes())
+        kind: OutcomeKind = "accepted"
+        if question := face_question(reference):
+            kind, reason = "waiting", question
+        self._record(
+            "photo.waiting" if question else "intake.accepted",
+            concept=reference.concept,
+            key=reference.digest,
+            photo=reference.photo,
+            name=reference.name,
+            reason=reason,
+        )
+        self.bank.store.put(photo_key(reference.concept, reference.photo), reference.to_bytes())
         self._leave_quarantine(reference.concept, reference.photo)
-        return Outcome(kind[0], reference.name, reference.concept, reference.photo, kind[1])  # type: ignore[arg-type]
+        return _outcome(kind, reference, reason)
 
     def _duplicate(self, arrival: Arrival, original: Reference) -> Outcome:
-        reason = f"exact duplicate: the same bytes as {original.name}, which is in the pool"
+        reason = f"exact duplicate: the same bytes as {original.name}, which was taken in"
         record = Duplicate(name=arrival.name, concept=original.concept, photo=original.photo, of=original.name)
         key = f"duplicates/{record.concept}/{record.digest}.json"
         if not self.bank.store.exists(key):
             self._record(
-                "photo.duplicate", record.concept, record.digest, record.photo, record.name, of=record.of, reason=reason
+                "photo.duplicate",
+                concept=record.concept,
+                key=record.digest,
+                photo=record.photo,
+                name=record.name,
+                of=record.of,
+                reason=reason,
             )
             self.bank.store.put(key, record.to_bytes())
-        return Outcome("known", arrival.name, original.concept, original.photo, reason)
+        return Outcome(
+            kind="duplicate", name=arrival.name, concept=original.concept, digest=original.photo, reason=reason
+        )
 
     def _quarantine(self, arrival: Arrival, data: bytes | None, error: RefusedError) -> Outcome:
         identity = data if data is not None else canonical_json({"name": arrival.name, "size": arrival.size})
@@ -276,16 +300,28 @@ class _Batch:
             if data is not None:
                 self.bank.store.put_new(f"quarantine/bytes/{record.photo}", data)
             self._record(
-                "intake.quarantined", record.concept, record.digest, record.photo, record.name, reason=record.reason
+                "intake.quarantined",
+                concept=record.concept,
+                key=record.digest,
+                photo=record.photo,
+                name=record.name,
+                reason=record.reason,
             )
             self.bank.store.put(key, record.to_bytes())
-        passing = isinstance(error, NotNow)
-        return Outcome("quarantined", record.name, record.concept, record.photo, record.reason, passing)
+        return Outcome(
+            kind="quarantined",
+            name=record.name,
+            concept=record.concept,
+            digest=record.photo,
+            reason=record.reason,
+            passing=isinstance(error, NotNow),
+        )
 
-    def _record(self, event: str, concept: str, key: str, photo: str, name: str, **facts: str) -> None:
+    def _record(self, event: str, *, concept: str, key: str, **facts: str) -> None:
         self.window.begin()
-        facts |= {"photo": photo, "name": name, "requested_by": self.requested_by}
-        self.bank.record_once(event, concept=concept, key=key, after=self.window.after, **facts)
+        self.bank.record_once(
+            event, concept=concept, key=key, after=self.window.after, requested_by=self.requested_by, **facts
+        )
 
     def _leave_quarantine(self, concept: str, photo: str) -> None:
         """Drop the quarantine record of a photo that was accepted after all, and its bytes unless another concept still holds them."""
@@ -297,17 +333,20 @@ class _Batch:
             store.delete(f"quarantine/bytes/{photo}")
 
 
-def _known(pooled: Reference) -> Outcome:
-    if question := face_question(pooled):
-        return Outcome("waiting", pooled.name, pooled.concept, pooled.photo, question)
-    return Outcome("known", pooled.name, pooled.concept, pooled.photo, ALREADY)
+def _outcome(kind: OutcomeKind, reference: Reference, reason: str) -> Outcome:
+    return Outcome(kind=kind, name=reference.name, concept=reference.concept, digest=reference.photo, reason=reason)
+
+
+def _known(on_record: Reference) -> Outcome:
+    if question := face_question(on_record):
+        return _outcome("waiting", on_record, question)
+    return _outcome("known", on_record, TAKEN_IN_BEFORE)
 
 
 def _as_before(before: Remembered, arrival: Arrival, concept: str) -> Outcome:
     """The outcome of a file that has not changed since an earlier scan."""
-    kind, reason = before.kind, before.reason
+    kind: OutcomeKind = "quarantined" if before.kind == "unsorted" else before.kind
+    reason = before.reason
     if kind == "accepted":
-        kind, reason = "known", ALREADY
-    elif kind == "unsorted":
-        kind = "quarantined"
-    return Outcome(kind, arrival.name, concept, before.digest, reason)  # type: ignore[arg-type]
+        kind, reason = "known", TAKEN_IN_BEFORE
+    return Outcome(kind=kind, name=arrival.name, concept=concept, digest=before.digest, reason=reason)

@@ -5,8 +5,8 @@
     scans/<source>/<number>.jsonl   up to 1,000 files each, a line a file; later lines count
     scans/open/<run>.json           a scan that is under way, or was killed
 
-Nothing depends on these being there: without them everything is read again, and found in the pools. An open scan names the ledger entry
-behind which its own entries stand, so that a scan after a killed one knows how far to look back for what is on record already.
+Nothing depends on these being there: without them everything is read again, and found among the photos on record. An open scan names the
+ledger entry behind which its own entries stand, so that a scan after a killed one knows how far to look back for what is on record already.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class LedgerWindow:
     _killed: tuple[str, ...] = ()
 
     def unfinished(self) -> set[str]:
-        """The concepts whose pools got something new from scans of this source that were killed before they could say so."""
+        """The concepts that got something new from scans of this source that were killed before they could say so."""
         mine = {key: scan.after for key, scan in self._others().items() if scan.source == self.source}
         self._killed = tuple(mine)
         if not mine:

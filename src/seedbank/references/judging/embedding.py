@@ -1,4 +1,4 @@
-"""Embeddings: how pictures of any size become unit vectors that can be compared."""
+"""Embeddings: how images of any size become unit vectors that can be compared."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 
-class Embeds(Protocol):
-    """A vision model that turns pictures into unit vectors: ``[B, 3, H, W]`` in 0..1 to ``[B, D]``."""
+class PhotoEmbedder(Protocol):
+    """A vision model that turns RGB images ``[B, 3, H, W]`` in 0..1 into unit vectors ``[B, D]``."""
 
     @property
     def card(self) -> ModelCard:
@@ -28,15 +28,15 @@ class Embeds(Protocol):
         """Embed a batch."""
 
 
-def embed(embedder: Embeds, images: Sequence[Image.Image]) -> Floats:
-    """Unit vectors of pictures of any size, shape (n, d), float64."""
+def embed_images(embedder: PhotoEmbedder, images: Sequence[Image.Image]) -> Floats:
+    """Unit vectors of RGB images of any size, shape (n, d), float64; one image at a time, as they differ in size."""
     import torch
 
     if not images:
         return np.zeros((0, 1))
     with torch.inference_mode():
-        made = [
+        vectors = [
             embedder(torch.from_numpy(np.asarray(image, dtype=np.float32) / 255).permute(2, 0, 1)[None])
             for image in images
         ]
-    return torch.cat(made).double().numpy()
+    return torch.cat(vectors).double().numpy()

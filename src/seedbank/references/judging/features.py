@@ -1,10 +1,11 @@
-"""Looks: what is kept of one photo after it was looked at, so that a pool of large photos needs little memory."""
+"""Features: what is kept of one photo while its concept is judged, so that many large photos need little memory."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +13,16 @@ from PIL import Image
 
 from seedbank.references.judging import likeness
 from seedbank.references.judging.subject import Subject, find_subject
-from seedbank.references.measures.photo import Sight, measure, shrink
+from seedbank.references.measures.photo import ScaledPhoto, measure, shrink
 
 Floats = npt.NDArray[np.float64]
 PREVIEW = 168
-"""Longer side in pixels of the picture that the report shows."""
+"""Longer side in pixels of the image that the report shows."""
 
 
-@dataclass(frozen=True)
-class Look:
-    """What is kept of one photo after it was looked at: a few dozen kilobytes, whatever its size.
+@dataclass(frozen=True, kw_only=True)
+class PhotoFeatures:
+    """What is kept of one photo: a few dozen kilobytes, whatever its size.
 
     Attributes:
         measures: the photo by itself, :data:`seedbank.references.measures.catalogue.PHOTO`.
@@ -38,15 +39,15 @@ class Look:
     preview: bytes
 
     @classmethod
-    def at(cls, image: Image.Image, embedding: Floats, *, measures: Mapping[str, float] | None = None) -> Look:
-        """Look at an upright RGB picture, of which the ``measures`` may be known."""
-        sight = Sight.of(image)
+    def of(cls, image: Image.Image, embedding: Floats, *, measures: Mapping[str, float] | None = None) -> Self:
+        """The features of an upright RGB image, of which the ``measures`` may be known."""
+        scaled = ScaledPhoto.of(image)
         buffer = io.BytesIO()
-        shrink(sight.small, PREVIEW).save(buffer, "JPEG", quality=82)
+        shrink(scaled.image, PREVIEW).save(buffer, "JPEG", quality=82)
         return cls(
-            measures=measures or measure(image, sight=sight),
+            measures=measures or measure(image, scaled=scaled),
             thumbnail=likeness.thumbnail(image),
-            subject=find_subject(sight.small),
+            subject=find_subject(scaled.image),
             embedding=embedding,
             preview=buffer.getvalue(),
         )

@@ -1,6 +1,6 @@
-"""Likeness: how the photos of a pool relate to each other. Copies, strangers, and how many different photos there really are.
+"""Likeness: how the photos of a concept relate to each other. Copies, outliers, and how many different photos there really are.
 
-*Copies* are found in the pixels: two photos are copies when one, slightly cropped, is the other. *Strangers* and *variety* are found in the
+*Copies* are found in the pixels: two photos are copies when one, slightly cropped, is the other. *Outliers* and *variety* are found in the
 embeddings of a vision model, of which only unit vectors come in here, one row for each photo.
 """
 
@@ -23,45 +23,53 @@ CROPS = (1.0, 0.97, 0.94, 0.91, 0.88, 0.85)
 """Shares of a side that a copy may have been cropped to."""
 STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where such a crop may lie, from one border to the other."""
-GROUND_SCALE = 2.0
+BACKGROUND_SCALE = 2.0
 """Standard deviation, in thumbnail pixels, of the blur that is taken out: two photos on one gradient are not copies."""
 MAD_TO_SIGMA = 1.4826
 """Scales the median absolute deviation to a standard deviation under a normal law."""
 FLOOR = 0.06
-"""The least standard deviation of likenesses that is believed: it keeps a very uniform pool from calling its own photos strangers.
-Simulated with the shipped guard on 1,350 pools of nine right photos and one of what the kind is confused with, it loses 0.7 % of the right
+"""The least standard deviation of likenesses that is believed: it keeps very uniform photos from being called outliers of each other.
+Simulated with the shipped guard on 1,350 sets of nine right photos and one of what the kind is confused with, it loses 0.7 % of the right
 ones and catches 98 % of the wrong; 0.1 would lose 0.2 % and catch 95 %."""
 EMPTY = 1e-3
 """Grey levels of detail below which a thumbnail shows nothing."""
 
 
 def thumbnail(image: Image.Image) -> Image.Image:
-    """The picture squeezed into a square, as small as :func:`sameness` needs it."""
+    """The image squeezed into a square of ``4 * THUMB`` pixels a side, as small as :func:`sameness` needs it; RGB."""
     return image.convert("RGB").resize((4 * THUMB, 4 * THUMB), Image.Resampling.BOX, reducing_gap=1.0)
 
 
 def sameness(images: Sequence[Image.Image]) -> Floats:
-    """How far one picture is a slight crop of another, -1..1, shape (n, n): the best normalised cross-correlation of their thumbnails."""
+    """How far one image is a slight crop of another, -1..1, shape (n, n): the best normalised cross-correlation of thumbnails."""
     if not images:
         return np.zeros((0, 0))
     small = [thumbnail(image) for image in images]
-    whole = _details(np.stack([_pixels(picture, (0, 0, 4 * THUMB, 4 * THUMB)) for picture in small]))
-    one_way = np.stack([(_crops(picture) @ whole.T).max(axis=0) for picture in small]).astype(np.float64)
+    whole = _details(np.stack([_pixels(image, (0, 0, 4 * THUMB, 4 * THUMB)) for image in small]))
+    one_way = np.stack([(_crops(image) @ whole.T).max(axis=0) for image in small]).astype(np.float64)
     return np.asarray(np.maximum(one_way, one_way.T), dtype=np.float64)
 
 
 def likeness(similarity: Floats, peers: npt.NDArray[np.bool_]) -> Floats:
     """How alike each photo is to the half of the ``peers`` that it is most alike to, by mean cosine; NaN where there are none.
 
-    Half of them, because one part photographed from two sides makes two groups, and neither is strange. Not fewer, because then a few
-    strangers of one kind would vouch for each other.
+    Half of them, because one part photographed from two sides makes two groups, and neither is an outlier. Not fewer, because then a few
+    outliers of one kind would vouch for each other.
+
+    Args:
+        similarity: cosines between photos, shape (n, n).
+        peers: the photos to compare with, shape (n,); a photo is never compared with itself.
     """
     others = peers[None, :] & ~np.eye(len(peers), dtype=bool)
     return np.array([_top_half(row[mask]) for row, mask in zip(similarity, others, strict=True)])
 
 
 def deviations(likeness: Floats, peers: npt.NDArray[np.bool_]) -> Floats:
-    """How many robust standard deviations each likeness lies from the peers' median (Iglewicz and Hoaglin 1993); below zero is stranger."""
+    """Modified z-score of each likeness (Iglewicz and Hoaglin 1993, with a floor under the spread): below zero is less alike than the
+    peers.
+
+    ``z_i = (likeness_i - median) / max(1.4826 MAD, FLOOR)``, median and median absolute deviation (MAD) over the ``peers``.
+    """
     usual = np.median(likeness[peers])
     spread = MAD_TO_SIGMA * np.median(np.abs(likeness[peers] - usual))
     return np.asarray((likeness - usual) / np.maximum(spread, FLOOR), dtype=np.float64)
@@ -89,7 +97,7 @@ def _top_half(values: Floats) -> float:
 
 
 def _crops(small: Image.Image) -> npt.NDArray[np.float32]:
-    """Unit vectors of the picture and of its slight crops, shape (crops, 3 THUMB²)."""
+    """Unit vectors of the image and of its slight crops, shape (crops, 3 THUMB²)."""
     side = 4 * THUMB
     corners = [(share, x, y) for share in CROPS for x in STEPS for y in STEPS if share < 1 or x == y == 0]
     boxes = [(x * side * (1 - share), y * side * (1 - share), share * side) for share, x, y in corners]
@@ -102,8 +110,8 @@ def _pixels(small: Image.Image, box: tuple[float, float, float, float]) -> npt.N
 
 
 def _details(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Thumbnails (n, THUMB, THUMB, 3) without their soft ground, as unit vectors. Colours count: brass is no copy of steel."""
-    detail = pixels - ndimage.gaussian_filter(pixels, (0, GROUND_SCALE, GROUND_SCALE, 0), mode="nearest")
+    """Thumbnails (n, THUMB, THUMB, 3) without their soft background, as unit vectors. Colours count: brass is no copy of steel."""
+    detail = pixels - ndimage.gaussian_filter(pixels, (0, BACKGROUND_SCALE, BACKGROUND_SCALE, 0), mode="nearest")
     detail -= detail.mean(axis=(1, 2), keepdims=True)
     flat = detail.reshape(len(detail), -1)
     length = np.linalg.norm(flat, axis=1, keepdims=True)

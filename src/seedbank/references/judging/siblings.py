@@ -2,40 +2,63 @@
 
 A few plain seeds of each sibling prompt are drawn once and kept in the store by the digest of everything that decides them::
 
-    siblings/<digest>.json     their embeddings (SiblingImages), written last
-    siblings/<digest>/<n>.png  the pictures of the n-th prompt in a row, for people
+    siblings/<digest>.json     their embeddings (SiblingEmbeddings), written last
+    siblings/<digest>/<n>.png  the images of the n-th prompt in a row, for people
 
-A model that cannot be loaded takes nothing away from the other measures: agreement is then *not measured*, and the reason is told.
+The gate fails closed: where a concept names siblings and its model cannot draw them, nothing is judged. Whoever wants to do without says so
+in the concept's policy (``sibling_seeds: 0``).
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from seedbank.errors import SeedbankError
+from seedbank.errors import OutsideError
 from seedbank.models.card import ModelCard
 from seedbank.records import Record, canonical_json, sha256
-from seedbank.references.judging.measured_photos import Siblings
 
 if TYPE_CHECKING:
     from seedbank.bank import Bank
     from seedbank.concepts import Concept
-    from seedbank.references.judging.embedding import Embeds
+    from seedbank.references.judging.embedding import PhotoEmbedder
 
+Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 Draw = Callable[["Concept", str, int], Sequence[Pixels]]
-"""The pictures ``[H, W, 3]`` that a concept's model draws for a prompt from its first plain seeds."""
+"""The images ``[H, W, 3]`` that a concept's model draws for a prompt from its first plain seeds."""
 VERSION = 1
 """Raise when the way of drawing or embedding changes."""
 
 
-class SiblingImages(Record):
-    """What was drawn of the siblings: for each prompt the unit vectors of its pictures, rounded to six digits."""
+@dataclass(frozen=True, kw_only=True)
+class Siblings:
+    """What the concept must not be confused with.
+
+    Attributes:
+        prompts: the sibling prompts.
+        centroids: unit vector of what the model draws for each, shape (len(prompts), d); None where nothing is to be compared.
+        folder: key prefix of the images that were drawn; empty where there are none.
+        not_compared: why photos are not compared with siblings, by whose decision; empty when they are.
+    """
+
+    prompts: tuple[str, ...] = ()
+    centroids: Floats | None = None
+    folder: str = ""
+    not_compared: str = ""
+
+
+NO_SIBLINGS = Siblings(not_compared="the concept file names no siblings")
+
+
+class SiblingEmbeddings(Record):
+    """What was drawn of the siblings: for each prompt the unit vectors of its images, rounded to six digits."""
 
     prompts: tuple[str, ...]
     model: str
@@ -47,49 +70,75 @@ class SiblingImages(Record):
     vectors: tuple[tuple[tuple[float, ...], ...], ...]
 
     @property
-    def centroids(self) -> npt.NDArray[np.float64]:
-        """The mean direction of each prompt's pictures, shape (len(prompts), d)."""
+    def centroids(self) -> Floats:
+        """The mean direction of each prompt's images, shape (len(prompts), d)."""
         means = np.array([np.mean(drawn, axis=0) for drawn in self.vectors])
         return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12))
 
 
-def find_siblings(bank: Bank, concept: Concept, embedder: Embeds, *, draw: Draw | None = None) -> tuple[Siblings, str]:
-    """The siblings of a concept as ``embedder`` sees them, and their key in the store; drawn now if they never were.
+def find_siblings(
+    bank: Bank, concept: Concept, embedder: PhotoEmbedder, *, photos: int, draw: Draw | None = None
+) -> Siblings:
+    """The siblings of a concept as ``embedder`` sees them; drawn now if they never were.
 
     Args:
         bank: keeps what was drawn.
         concept: names the siblings, the model and how many seeds to draw.
         embedder: the model that compares photos.
+        photos: how many photos are to be compared; nothing is drawn for fewer than ``policy.references.min_peers``.
         draw: draws a prompt; None for the concept's own model.
+
+    Raises:
+        UsageError: the concept names no model that there is.
+        OutsideError: the model could not be fetched or could not draw; the message says what to do.
     """
-    seeds = concept.policy.references.sibling_seeds
+    policy = concept.policy.references
     if not concept.siblings:
-        return Siblings(missing="the concept file names no siblings"), ""
-    if not seeds:
-        return Siblings(missing="policy.references.sibling_seeds is 0"), ""
-    try:
+        return NO_SIBLINGS
+    if not policy.sibling_seeds:
+        return Siblings(not_compared="policy.references.sibling_seeds is 0")
+    if photos < policy.min_peers:
+        return Siblings(not_compared=f"fewer than {policy.min_peers} photos to compare")
+    with _explained(concept):
         model = _card(concept.model)
-        key = _key(concept, model, embedder.card)
-        try:
-            found = SiblingImages.from_bytes(bank.store.get(f"{key}.json"))
-        except KeyError:
-            found = _draw(bank, concept, model, embedder, key, draw or draw_plain)
+    key = _key(concept, model, embedder.card)
+    try:
+        found = SiblingEmbeddings.from_bytes(bank.store.get(f"{key}.json"))
+    except KeyError:
+        found = _draw(bank, concept, model, embedder, key=key, draw=draw or draw_plain)
+    return Siblings(prompts=found.prompts, centroids=found.centroids, folder=key)
+
+
+def load_sibling_images(bank: Bank, siblings: Siblings) -> tuple[bytes, ...]:
+    """For each prompt, what the model draws as one PNG in a row; none where nothing was drawn."""
+    return tuple(
+        bank.store.get(f"{siblings.folder}/{number}.png") for number in range(len(siblings.prompts)) if siblings.folder
+    )
+
+
+def draw_plain(concept: Concept, prompt: str, count: int) -> Sequence[Pixels]:
+    """The images of the concept's first plain seeds under another prompt."""
+    from seedbank.models.drawing import plain_pictures
+
+    return plain_pictures(concept.model_copy(update={"prompt": prompt}), count, lambda _done, _total: None)
+
+
+@contextmanager
+def _explained(concept: Concept) -> Iterator[None]:
+    """Tells whoever validates what to do when the model cannot be had or cannot draw; a wrong model name explains itself."""
+    try:
+        yield
     except (
-        SeedbankError,
+        OutsideError,
         OSError,
         RuntimeError,
         ImportError,
     ) as error:  # torch reports a lack of memory as a RuntimeError
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return Siblings(concept.siblings, missing=f"the model {concept.model!r} could not draw them: {first}"), ""
-    return Siblings(found.prompts, found.centroids), key
-
-
-def draw_plain(concept: Concept, prompt: str, count: int) -> Sequence[Pixels]:
-    """The pictures of the concept's first plain seeds under another prompt."""
-    from seedbank.models.drawing import plain_pictures
-
-    return plain_pictures(concept.model_copy(update={"prompt": prompt}), count, lambda _done, _total: None)
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OutsideError(
+            f"cannot compare the photos of {concept.name} with its siblings: the model {concept.model!r} could not draw them ({why}); "
+            "mend that and validate again, or set policy.references.sibling_seeds to 0 in the concept file to do without them"
+        ) from error
 
 
 def _card(model: str) -> ModelCard:
@@ -111,20 +160,24 @@ def _key(concept: Concept, model: ModelCard, embedder: ModelCard) -> str:
     return f"siblings/{sha256(canonical_json(parts))}"
 
 
-def _draw(bank: Bank, concept: Concept, model: ModelCard, embedder: Embeds, key: str, draw: Draw) -> SiblingImages:
+def _draw(
+    bank: Bank, concept: Concept, model: ModelCard, embedder: PhotoEmbedder, *, key: str, draw: Draw
+) -> SiblingEmbeddings:
+    """Draw every prompt, keep the images and then their embeddings; what another process kept first is what counts."""
     from PIL import Image
 
-    from seedbank.references.judging.embedding import embed
+    from seedbank.references.judging.embedding import embed_images
 
     count = concept.policy.references.sibling_seeds
     vectors = []
     for number, prompt in enumerate(concept.siblings):
-        pictures = list(draw(concept, prompt, count))
-        vectors.append(np.round(embed(embedder, [Image.fromarray(picture) for picture in pictures]), 6))
+        with _explained(concept):
+            images = list(draw(concept, prompt, count))
+        vectors.append(np.round(embed_images(embedder, [Image.fromarray(image) for image in images]), 6))
         buffer = io.BytesIO()
-        Image.fromarray(np.hstack(pictures)).save(buffer, "PNG")
+        Image.fromarray(np.hstack(images)).save(buffer, "PNG")
         bank.store.put(f"{key}/{number}.png", buffer.getvalue())
-    made = SiblingImages(
+    made = SiblingEmbeddings(
         prompts=concept.siblings,
         model=model.content,
         embedder=embedder.card.content,
@@ -132,5 +185,6 @@ def _draw(bank: Bank, concept: Concept, model: ModelCard, embedder: Embeds, key:
         seeds=count,
         vectors=tuple(tuple(tuple(map(float, row)) for row in drawn) for drawn in vectors),
     )
-    bank.store.put_new(f"{key}.json", made.to_bytes())
-    return SiblingImages.from_bytes(bank.store.get(f"{key}.json"))
+    if bank.store.put_new(f"{key}.json", made.to_bytes()):
+        return made
+    return SiblingEmbeddings.from_bytes(bank.store.get(f"{key}.json"))

@@ -20,7 +20,7 @@ from seedbank.errors import UsageError
 from seedbank.references.measures.catalogue import PHOTO
 
 PHOTOS = "photos"
-"""The table with one row for each photo of the pool."""
+"""The table with one row for each photo that is judged."""
 SET = "reference_set"
 """The table with one row: the chosen set."""
 
@@ -31,7 +31,7 @@ SEVERITIES = ("critical", "warning")
 Entries = tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rule:
     """One expectation of a suite.
 
@@ -40,7 +40,7 @@ class Rule:
         minimum: lowest allowed value, None for no bound.
         maximum: highest allowed value, None for no bound.
         severity: what breaking it means.
-        says: what to tell a person, with ``{value}``, its ``{size}`` without sign, its ``{rest}`` to 1, ``{limit}`` and the row's other
+        says: what a person reads, with ``{value}``, its ``{size}`` without sign, its ``{rest}`` to 1, ``{limit}`` and the row's other
             columns by name.
         type: its name in Great Expectations.
     """
@@ -89,7 +89,7 @@ class Suite:
 
 
 def photo_suite(policy: Policy) -> Suite:
-    """Rights, quality, and how each photo relates to the rest of its pool and to the concept's siblings."""
+    """Rights, quality, and how each photo relates to the concept's other photos and to its siblings."""
     return _suite(_shipped(PHOTOS), policy)
 
 
@@ -139,7 +139,7 @@ def _rule(suite: str, place: int, entry: Mapping[str, Any], thresholds: Mapping[
     if kwargs or bool(column) == (kind == ROWS) or (low is None and high is None) == (kind != PRESENT):
         raise UsageError(f"{where}: expected a column and min_value or max_value as {kind} takes them, got {entry}")
     says = entry.get("says", "{column} is missing; this is a fault of the program")
-    return Rule(str(column), low, high, severity, str(says), str(kind))
+    return Rule(column=str(column), minimum=low, maximum=high, severity=severity, says=str(says), type=str(kind))
 
 
 def _bound(where: str, value: object, thresholds: Mapping[str, Any]) -> float | None:

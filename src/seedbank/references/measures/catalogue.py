@@ -1,4 +1,4 @@
-"""Every measure of photos, pools and sets in one place: its name, what people call it, its unit and who defined it.
+"""Every measure of photos and sets in one place: its name, what people call it, its unit and who defined it.
 
 The report, the command line and ``docs/stewards.md`` print these tables; nothing here computes or judges.
 """
@@ -53,12 +53,12 @@ RELATION: tuple[Measure, ...] = (
         "sibling_margin", "agreement", "cosine", "cosine to the other photos' mean less that to the nearest sibling's"
     ),
 )
-"""What is measured about one photo against the rest of its pool, leaving it out, and against the concept's siblings."""
+"""What is measured about one photo against the concept's other photos and against the concept's siblings."""
 
 SET: tuple[Measure, ...] = (
     Measure("photos", "photos chosen", "photos", "count"),
     Measure("usable", "usable photos", "photos", "count"),
-    Measure("usable_share", "usable share", "share of the pool", "usable photos over photos"),
+    Measure("usable_share", "usable share", "share of the photos", "usable photos over photos"),
     Measure("peers", "photos compared", "photos", "with rights, of good quality, and no copy of a better one"),
     Measure("pinned", "pinned", "photos", "count"),
     Measure("pinned_faults", "faults of pinned photos", "faults", "what forbids using them"),
@@ -67,7 +67,7 @@ SET: tuple[Measure, ...] = (
     Measure("sameness", "closest pair", "correlation", "highest among chosen photos that are not pinned"),
     Measure("deviation", "strangest photo", "deviations", "lowest among chosen photos that are not pinned"),
     Measure("effective_number", "different photos", "photos", "Vendi score, Friedman and Dieng 2023"),
-    Measure("coverage", "coverage", "cosine", "mean likeness of each pool photo to its nearest chosen one"),
+    Measure("coverage", "coverage", "cosine", "mean likeness of each compared photo to its nearest chosen one"),
     Measure("spread", "spread", "cosine distance", "mean over pairs of chosen photos"),
     Measure("sibling_margin", "agreement", "cosine", "lowest among chosen photos that are not pinned"),
     Measure("ground_spread", "backgrounds", "ΔE", "mean CIE76 colour difference of the backgrounds, over pairs"),

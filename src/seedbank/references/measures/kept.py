@@ -27,8 +27,14 @@ def keep_measures(store: ObjectStore, photo: str, measures: Mapping[str, float])
     store.put(_key(photo), json.dumps({"version": VERSION, "measures": values}, sort_keys=True).encode())
 
 
-def measures_of(store: ObjectStore, reference: Reference, image: Callable[[], Image.Image]) -> dict[str, float]:
-    """A photo's measures as kept, or else of its working copy, which ``image`` gives, and of its original's header."""
+def load_measures(store: ObjectStore, reference: Reference, image: Callable[[], Image.Image]) -> dict[str, float]:
+    """A photo's measures by name, NaN for what could not be measured.
+
+    Args:
+        store: keeps them.
+        reference: the photo.
+        image: gives its working copy; called only where the kept measures are missing or of another :data:`VERSION`, to measure anew.
+    """
     try:
         kept = json.loads(store.get(_key(reference.photo)))
     except KeyError:

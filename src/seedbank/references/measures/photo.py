@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,22 +38,22 @@ Luma = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What measures look at, made once for each photo.
+class ScaledPhoto:
+    """A photo at the size at which its pixels are measured; made once for each photo.
 
     Attributes:
-        small: the photo with its longer side at :data:`SIDE` pixels; a smaller photo as it is.
-        grey: luma of ``small``.
+        image: the photo with its longer side at :data:`SIDE` pixels; a smaller photo as it is.
+        grey: luma of ``image`` (ITU-R BT.601).
         detail: Laplacian of ``grey``, without the outermost pixels.
     """
 
-    small: Image.Image
+    image: Image.Image
     grey: Luma
     detail: Luma
 
     @classmethod
-    def of(cls, image: Image.Image) -> Sight:
-        """Look at an upright RGB picture."""
+    def of(cls, image: Image.Image) -> Self:
+        """Scale an upright RGB image."""
         small = shrink(image)
         grey = np.asarray(small.convert("L"), dtype=np.float32)
         return cls(small, grey, laplacian(grey))
@@ -130,20 +131,20 @@ def jpeg_quality(original: bytes) -> float:
     return float(np.clip((200 - scale) / 2 if scale <= 100 else 5000 / scale, 1, 100))
 
 
-def measure(image: Image.Image, original: bytes = b"", *, sight: Sight | None = None) -> dict[str, float]:
+def measure(image: Image.Image, original: bytes = b"", *, scaled: ScaledPhoto | None = None) -> dict[str, float]:
     """Every measure of a photo by itself, by name, rounded so that they survive a change of machine; NaN for what cannot be measured.
 
     Args:
-        image: the upright RGB picture.
-        original: the file's bytes, or its first kilobytes, in which its compression is written.
-        sight: what was seen of the picture before, to save looking twice.
+        image: the upright RGB image, as large as it was decoded.
+        original: the file's bytes, or its first kilobytes, in which its compression is written; empty where they are not at hand.
+        scaled: the same image scaled, where it is at hand.
     """
-    seen = sight or Sight.of(image)
-    grey = seen.grey
+    small = scaled or ScaledPhoto.of(image)
+    grey = small.grey
     found = {
         "min_side_px": float(min(image.size)),
         "aspect": max(image.size) / min(image.size),
-        "sharpness": float(seen.detail.var()),
+        "sharpness": float(small.detail.var()),
         "exposure": float(grey.mean()) / 255,
         "clipped": float(np.mean((grey <= DARK) | (grey >= BRIGHT))),
         "contrast": float(grey.std()) / 255,
@@ -151,7 +152,7 @@ def measure(image: Image.Image, original: bytes = b"", *, sight: Sight | None = 
         "jpeg_quality": jpeg_quality(original),
         "blockiness": blockiness(image),
         "border": border(grey),
-        "edge_marks": edge_marks(seen.detail),
+        "edge_marks": edge_marks(small.detail),
     }
     return {name: round(value, 4) for name, value in found.items()}
 

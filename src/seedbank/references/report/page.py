@@ -1,6 +1,6 @@
 """The report of a reference set: one HTML page that needs nothing else, for the steward and for whoever asks why these photos.
 
-It shows what was found and judges nothing. The same findings always give the same bytes.
+It shows what was found and judges nothing. The same content always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -18,50 +18,52 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from seedbank.concepts import Concept
-from seedbank.references.judging.measured_photos import Choice, MeasuredPhotos, Siblings
-from seedbank.references.judging.suite_runner import Check
+from seedbank.references.choosing.choice import Choice
+from seedbank.references.judging.measured_photos import MeasuredPhotos
+from seedbank.references.judging.siblings import Siblings
 from seedbank.references.judging.suites import PHOTOS, PRESENT, ROWS, Rule, Suite
 from seedbank.references.measures import catalogue
-from seedbank.references.records import Assessment, Examination
+from seedbank.references.records import Assessment, Check, Examination
 from seedbank.references.report import plots
 
 SHOWN = 200
-"""Photos on the contact sheet and on the map; of more, the chosen ones and the first others are shown, and the number is told."""
+"""Photos on the contact sheet and on the map; of more, the chosen ones and the first others are shown, and how many there are is said."""
 PICTURED = 60
-"""Photos on the map up to which they are drawn as pictures; more would hide each other and are dots."""
+"""Photos on the map up to which they are drawn as images; more would hide each other and are dots."""
 STAMP = 40
-"""Side in pixels of a picture on the map."""
+"""Side in pixels of an image on the map."""
 STRIP = 72
 """Height in pixels of what the model draws for a sibling."""
 NAMED = 6
 """Photos that are named in a row of the table of expectations."""
 
-Kind = Literal["chosen", "spare", "out"]
+PhotoStatus = Literal["chosen", "spare", "out"]
+"""In the set; usable and not needed; not usable."""
 
 
-@dataclass(frozen=True)
-class Findings:
-    """Everything a report tells.
+@dataclass(frozen=True, kw_only=True)
+class ReportContent:
+    """Everything a report shows.
 
     Attributes:
         concept: whose photos they are.
-        examination: what came of the pool.
-        pool: the measured pool.
+        examination: what came of its photos.
+        photos: the measured photos.
         choice: the chosen photos.
         siblings: what the photos were compared with.
         suites: the expectations, by table.
         checks: how each of them came out.
-        sibling_pictures: what the model draws for each sibling prompt, as image files.
+        sibling_images: what the model draws for each sibling prompt, as image files.
     """
 
     concept: Concept
     examination: Examination
-    pool: MeasuredPhotos
+    photos: MeasuredPhotos
     choice: Choice
     siblings: Siblings
     suites: Mapping[str, Suite]
     checks: Sequence[Check]
-    sibling_pictures: Sequence[bytes] = ()
+    sibling_images: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,13 @@ class Card:
     """One photo of the contact sheet."""
 
     assessment: Assessment
-    kind: Kind
+    status: PhotoStatus
     number: int
-    picture: str
-    spot: plots.Spot
+    """Its place in the set, from 1; 0 for photos that are not in it."""
+    image: str
+    point: plots.MapPoint
     stamp: str
+    """Its image on the map; empty where it is drawn as a dot."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectationRow:
     """One expectation, in words, and how it came out."""
 
     table: str
@@ -96,31 +100,35 @@ class Expected:
     broken: str
 
 
-def write_report(findings: Findings) -> bytes:
+def write_report(content: ReportContent) -> bytes:
     """The page, UTF-8."""
-    cards, spots = _cards(findings)
+    cards, sibling_points = _cards(content)
     values = {
-        "concept": findings.concept,
-        "examination": findings.examination,
+        "concept": content.concept,
+        "examination": content.examination,
         "cards": cards,
-        "hidden": len(findings.pool.rows) - len(cards),
+        "hidden": len(content.photos.rows) - len(cards),
         "stamps": len(cards) <= PICTURED,
-        "siblings": list(zip(findings.siblings.prompts, spots, strict=False)),
-        "sibling_pictures": [
+        "siblings": list(zip(content.siblings.prompts, sibling_points, strict=False)),
+        "sibling_images": [
             (prompt, _data_uri(_strip(data), "jpeg"))
-            for prompt, data in zip(findings.siblings.prompts, findings.sibling_pictures, strict=False)
+            for prompt, data in zip(content.siblings.prompts, content.sibling_images, strict=False)
         ],
-        "plots": _plots(findings),
+        "plots": _plots(content),
         # That a number is there is worth a line only where it is not.
         "expected": [
-            _expected(findings, check) for check in findings.checks if check.expectation != PRESENT or not check.success
+            _expected(content, check) for check in content.checks if check.expectation != PRESENT or not check.success
         ],
         "set_measures": [
-            (item, findings.examination.measures[item.name])
+            (item, content.examination.measures[item.name])
             for item in catalogue.SET
-            if item.name in findings.examination.measures
+            if item.name in content.examination.measures
         ],
-        "glossary": (("photo", catalogue.PHOTO), ("photo in its pool", catalogue.RELATION), ("set", catalogue.SET)),
+        "glossary": (
+            ("photo", catalogue.PHOTO),
+            ("photo among the others", catalogue.RELATION),
+            ("set", catalogue.SET),
+        ),
         "size": {"map": (plots.MAP_WIDTH, plots.MAP_HEIGHT), "plot": (plots.PLOT_WIDTH, plots.PLOT_HEIGHT)},
         "letters": ascii_uppercase,
         "bin": plots.PLOT_WIDTH / plots.BINS,
@@ -129,68 +137,70 @@ def write_report(findings: Findings) -> bytes:
     return _templates().get_template("report.html").render(**values).encode()
 
 
-def _cards(findings: Findings) -> tuple[list[Card], list[plots.Spot]]:
-    """The photos to show, chosen ones first in their order, and the spots of the siblings."""
-    kinds, rank = _kinds(findings), {place: number for number, (place, _) in enumerate(findings.choice, start=1)}
+def _cards(content: ReportContent) -> tuple[list[Card], list[plots.MapPoint]]:
+    """The photos to show, chosen ones first in their order, and where the siblings lie on the map."""
+    statuses, numbers = _statuses(content), {item.index: number for number, item in enumerate(content.choice, start=1)}
     order = {"chosen": 0, "spare": 1, "out": 2}
-    assessments = findings.examination.assessments
-    places = sorted(
-        range(len(assessments)), key=lambda place: (order[kinds[place]], rank.get(place, 0), assessments[place].name)
+    assessments = content.examination.assessments
+    shown = sorted(
+        range(len(assessments)),
+        key=lambda index: (order[statuses[index]], numbers.get(index, 0), assessments[index].name),
     )[:SHOWN]
-    spots, sibling_spots = _spots(findings, places)
-    pictured = len(places) <= PICTURED
+    points, sibling_points = _map_points(content, shown)
+    pictured = len(shown) <= PICTURED
     cards = [
         Card(
-            assessment=assessments[place],
-            kind=kinds[place],
-            number=rank.get(place, 0),
-            picture=_data_uri(findings.pool.looks[place].preview, "jpeg"),
-            spot=spot,
-            stamp=_data_uri(_stamp(findings.pool.looks[place].preview), "jpeg") if pictured else "",
+            assessment=assessments[index],
+            status=statuses[index],
+            number=numbers.get(index, 0),
+            image=_data_uri(content.photos.features[index].preview, "jpeg"),
+            point=point,
+            stamp=_data_uri(_stamp(content.photos.features[index].preview), "jpeg") if pictured else "",
         )
-        for place, spot in zip(places, spots, strict=True)
+        for index, point in zip(shown, points, strict=True)
     ]
-    return cards, sibling_spots
+    return cards, sibling_points
 
 
-def _spots(findings: Findings, places: Sequence[int]) -> tuple[list[plots.Spot], list[plots.Spot]]:
-    looks = findings.pool.looks
-    vectors = np.array([looks[place].embedding for place in places]) if places else np.zeros((0, 1))
-    centroids = findings.siblings.centroids
+def _map_points(content: ReportContent, shown: Sequence[int]) -> tuple[list[plots.MapPoint], list[plots.MapPoint]]:
+    """Where the shown photos and the siblings lie on the map."""
+    features = content.photos.features
+    vectors = np.array([features[index].embedding for index in shown]) if shown else np.zeros((0, 1))
+    centroids = content.siblings.centroids
     own, others = plots.principal_plane(
         vectors, np.zeros((0, vectors.shape[1])) if centroids is None or not len(vectors) else centroids
     )
-    size = STAMP + 10 if len(places) <= PICTURED else 9
-    spots = plots.lay_out(np.vstack([own, others]), size)
-    return spots[: len(own)], spots[len(own) :]
+    size = STAMP + 10 if len(shown) <= PICTURED else 9
+    points = plots.lay_out(np.vstack([own, others]), size)
+    return points[: len(own)], points[len(own) :]
 
 
-def _kinds(findings: Findings) -> list[Kind]:
-    out = {photo for check in findings.checks if check.severity == "critical" for photo in check.broken_by}
+def _statuses(content: ReportContent) -> list[PhotoStatus]:
+    out = {photo for check in content.checks if check.severity == "critical" for photo in check.broken_by}
     return [
         "chosen" if assessment.chosen else "out" if assessment.photo in out else "spare"
-        for assessment in findings.examination.assessments
+        for assessment in content.examination.assessments
     ]
 
 
-def _plots(findings: Findings) -> list[Plot]:
+def _plots(content: ReportContent) -> list[Plot]:
     """A distribution for each measure of the photos that has values."""
-    kinds, made = _kinds(findings), []
+    statuses, made = _statuses(content), []
     for item in (*catalogue.PHOTO, *catalogue.RELATION):
-        values = [float(row[item.name]) for row in findings.pool.rows]
-        found = plots.distribute(values, kinds, findings.suites[PHOTOS].bounds(item.name))
+        values = [float(row[item.name]) for row in content.photos.rows]
+        found = plots.distribute(values, statuses, content.suites[PHOTOS].bounds(item.name))
         if found:
             made.append(Plot(item, found))
     return made
 
 
-def _expected(findings: Findings, check: Check) -> Expected:
-    rule = findings.suites[check.table].rules[check.rule]
+def _expected(content: ReportContent, check: Check) -> ExpectationRow:
+    rule = content.suites[check.table].rules[check.rule]
     tables = catalogue.PHOTO + catalogue.RELATION if check.table == PHOTOS else catalogue.SET
     known = catalogue.labels(tables).get(rule.column)
-    names = [row["name"] for row in findings.pool.rows if row["photo"] in check.broken_by]
+    names = [row["name"] for row in content.photos.rows if row["photo"] in check.broken_by]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return Expected(
+    return ExpectationRow(
         table="each photo" if check.table == PHOTOS else "the set",
         what="number of rows" if rule.type == ROWS else known.label if known else rule.column.replace("_", " "),
         bound=_bound(rule, known.unit if known else ""),
@@ -232,8 +242,8 @@ def _jpeg(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def _data_uri(data: bytes, media: str) -> str:
+    return f"data:image/{media};base64,{base64.b64encode(data).decode()}"
 
 
 def number(value: float) -> str:

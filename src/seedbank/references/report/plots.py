@@ -1,4 +1,4 @@
-"""Plots of a pool as coordinates: a map of its photos and the distribution of each measure. The template draws them as SVG."""
+"""Plots of photos as coordinates: a map of them and the distribution of each measure. The template draws them as SVG."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEAST = 1e-6
 
 
 @dataclass(frozen=True)
-class Spot:
+class MapPoint:
     """A place on the map: where the photo lies, and where it is drawn so that it hides no other."""
 
     x: float
@@ -38,12 +38,12 @@ class Spot:
 
 @dataclass(frozen=True)
 class Bar:
-    """A part of a distribution's column: photos of one ``kind``, from ``bottom`` up, in pixels."""
+    """A part of a distribution's column: photos of one ``status``, from ``bottom`` up, in pixels."""
 
     x: float
     bottom: float
     height: float
-    kind: str
+    status: str
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Distribution:
-    """The values of one measure over the photos of a pool."""
+    """The values of one measure over all photos, as bars from ``low`` to ``high``."""
 
     low: float
     high: float
@@ -69,7 +69,7 @@ class Distribution:
 def principal_plane(vectors: Floats, also: Floats) -> tuple[Floats, Floats]:
     """Places of ``vectors`` (n, d) in the plane of their two principal components, and of ``also`` in the same plane.
 
-    The sign of each component is fixed by its largest entry, so the same pool always gives the same map.
+    The sign of each component is fixed by its largest entry, so the same photos always give the same map.
     """
     if not len(vectors):
         return np.zeros((0, 2)), np.zeros((len(also), 2))
@@ -81,23 +81,26 @@ def principal_plane(vectors: Floats, also: Floats) -> tuple[Floats, Floats]:
     return (vectors - middle) @ axes.T, (also.reshape(-1, vectors.shape[1]) - middle) @ axes.T
 
 
-def lay_out(places: Floats, size: float) -> list[Spot]:
-    """Spots on the map for places in a plane, drawn at least ``size`` pixels apart where there is room."""
+def lay_out(places: Floats, size: float) -> list[MapPoint]:
+    """Points on the map for places in a plane, drawn at least ``size`` pixels apart where there is room."""
     if not len(places):
         return []
     low, high = places.min(axis=0), places.max(axis=0)
-    room = np.array([MAP_WIDTH - 2 * MARGIN, MAP_HEIGHT - 2 * MARGIN])
+    free = np.array([MAP_WIDTH - 2 * MARGIN, MAP_HEIGHT - 2 * MARGIN])
     exact = (
-        (places - (low + high) / 2) * np.min(room / np.maximum(high - low, 1e-9)) if (high > low).any() else places * 0
+        (places - (low + high) / 2) * np.min(free / np.maximum(high - low, 1e-9)) if (high > low).any() else places * 0
     )
     exact = exact * [1, -1] + np.array([MAP_WIDTH, MAP_HEIGHT]) / 2
     drawn = _push_apart(exact, size)
-    return [Spot(*map(float, np.round([*one, *other], 1))) for one, other in zip(exact, drawn, strict=True)]
+    return [
+        MapPoint(x=x, y=y, drawn_x=drawn_x, drawn_y=drawn_y)
+        for (x, y), (drawn_x, drawn_y) in zip(exact.round(1).tolist(), drawn.round(1).tolist(), strict=True)
+    ]
 
 
-def distribute(values: Sequence[float], kinds: Sequence[str], rules: Sequence[Rule]) -> Distribution | None:
-    """The distribution of the finite ``values``, in columns of the given ``kinds``, with the bounds of ``rules``; None without values."""
-    known = [(value, kind) for value, kind in zip(values, kinds, strict=True) if math.isfinite(value)]
+def distribute(values: Sequence[float], statuses: Sequence[str], rules: Sequence[Rule]) -> Distribution | None:
+    """The distribution of the finite ``values``, in columns by ``statuses``, with the bounds of ``rules``; None without values."""
+    known = [(value, status) for value, status in zip(values, statuses, strict=True) if math.isfinite(value)]
     if not known:
         return None
     bounds = [(bound, rule.severity) for rule in rules for bound in (rule.minimum, rule.maximum) if bound is not None]
@@ -112,7 +115,7 @@ def distribute(values: Sequence[float], kinds: Sequence[str], rules: Sequence[Ru
             return PLOT_WIDTH * math.log(value / low) / math.log(high / low)
         return PLOT_WIDTH * (value - low) / (high - low)
 
-    bars = _bars([(place(value), kind) for value, kind in known])
+    bars = _bars([(place(value), status) for value, status in known])
     lines = [Line(round(place(bound), 1), bound, severity) for bound, severity in bounds]
     return Distribution(low + pad, high - pad, bars, lines, logarithmic)
 
@@ -120,15 +123,15 @@ def distribute(values: Sequence[float], kinds: Sequence[str], rules: Sequence[Ru
 def _bars(points: Sequence[tuple[float, str]]) -> list[Bar]:
     width = PLOT_WIDTH / BINS
     columns: dict[int, list[str]] = {}
-    for x, kind in points:
-        columns.setdefault(min(BINS - 1, int(x / width)), []).append(kind)
+    for x, status in points:
+        columns.setdefault(min(BINS - 1, int(x / width)), []).append(status)
     unit = PLOT_HEIGHT / max(6, *map(len, columns.values()))
     bars = []
-    for column, kinds in sorted(columns.items()):
+    for column, statuses in sorted(columns.items()):
         bottom = 0.0
-        for kind in sorted(set(kinds)):
-            height = kinds.count(kind) * unit
-            bars.append(Bar(round(column * width, 1), round(bottom, 2), round(height, 2), kind))
+        for status in sorted(set(statuses)):
+            height = statuses.count(status) * unit
+            bars.append(Bar(round(column * width, 1), round(bottom, 2), round(height, 2), status))
             bottom += height
     return bars
 

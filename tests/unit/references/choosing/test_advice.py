@@ -6,7 +6,8 @@ from PIL import Image, ImageDraw
 
 from seedbank.concepts import SetPolicy
 from seedbank.references.choosing.advice import advise
-from support.measured import pool_of
+from seedbank.references.choosing.choice import choose_photos
+from support.measured_photos import measured_photos
 from support.photos import photo
 
 SHAPES = ("wide", "tall", "round", "wide", "tall", "round", "wide", "tall")
@@ -23,8 +24,8 @@ def scene(ground: str, subject: str = "red", shape: str = "wide", scale: float =
 
 
 def advice(images: Sequence[Image.Image], angles: Sequence[float] | None = None, **policy: object) -> str:
-    pool = pool_of(images, angles or np.linspace(0, 0.3, len(images)).tolist())
-    return "; ".join(advise(pool, pool.choose(set(), 8), set(), SetPolicy.model_validate(policy)))
+    photos = measured_photos(images, angles or np.linspace(0, 0.3, len(images)).tolist())
+    return "; ".join(advise(photos, choose_photos(photos, set(), 8), set(), SetPolicy.model_validate(policy)))
 
 
 def test_a_varied_set_needs_nothing() -> None:
@@ -78,7 +79,7 @@ def test_how_many_are_missing(count: int, words: str) -> None:
     assert ("more usable photos" in found) == bool(words)
 
 
-def test_strangers_are_to_be_looked_at() -> None:
+def test_outliers_are_to_be_looked_at() -> None:
     found = advice([photo(index=index) for index in range(8)], [0.0] * 7 + [1.5])
     assert "look at 7.jpg: if it shows the concept, take two more like it, or pin it" in found
 

@@ -1,14 +1,10 @@
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbank.concepts import Picks
-from seedbank.errors import UsageError
-from seedbank.references.choosing.facility_location import Resolved, choose, resolve
+from seedbank.references.choosing.facility_location import Chosen, choose
 
 
 def similarity(seed: int, count: int) -> np.ndarray:
@@ -23,22 +19,22 @@ def worth(table: np.ndarray, quality: np.ndarray, rows: tuple[int, ...]) -> floa
 
 def test_one_photo_of_each_kind_comes_before_a_second_of_any() -> None:
     table = np.kron(np.eye(3), np.full((2, 2), 0.95)) + 0.05 * np.eye(6)
-    assert sorted(row // 2 for row, _ in choose(table, np.ones(6), 3)) == [0, 1, 2]
+    assert sorted(item.index // 2 for item in choose(table, np.ones(6), 3)) == [0, 1, 2]
 
 
 def test_of_two_alike_the_better_photo_is_chosen() -> None:
-    assert choose(np.ones((2, 2)), np.array([0.4, 0.9]), 1)[0][0] == 1
+    assert choose(np.ones((2, 2)), np.array([0.4, 0.9]), 1)[0].index == 1
 
 
 def test_ties_go_to_the_first() -> None:
-    assert [row for row, _ in choose(np.eye(4), np.ones(4), 3)] == [0, 1, 2]
+    assert [item.index for item in choose(np.eye(4), np.ones(4), 3)] == [0, 1, 2]
 
 
 def test_of_photos_that_add_nothing_the_most_different_one_is_chosen() -> None:
     """The weak photos 1 and 2 stand for nothing better than photo 0 does, not even for themselves."""
     table = np.array([[1.0, 0.9, 0.5], [0.9, 1.0, 0.4], [0.5, 0.4, 1.0]])
     chosen = choose(table, np.array([1.0, 0.3, 0.3]), 2)
-    assert chosen == [(0, 2.4), (2, 0.0)]
+    assert chosen == [Chosen(0, 2.4), Chosen(2, 0.0)]
 
 
 def test_nothing_to_choose_from() -> None:
@@ -49,9 +45,9 @@ def test_nothing_to_choose_from() -> None:
 def test_the_greedy_choice_is_nearly_the_best_one(seed: int, count: int, wanted: int) -> None:
     table, quality = similarity(seed, count), np.random.default_rng(seed).uniform(0.1, 1, count)
     chosen = choose(table, quality, wanted)
-    rows = tuple(row for row, _ in chosen)
+    rows = tuple(item.index for item in chosen)
     assert len(set(rows)) == len(rows) == min(wanted, count)
-    gains = [gain for _, gain in chosen]
+    gains = [item.gain for item in chosen]
     assert all(later <= earlier + 1e-9 for earlier, later in itertools.pairwise(gains))
     assert np.isclose(sum(gains), worth(table, quality, rows))
     best = max(worth(table, quality, some) for some in itertools.combinations(range(count), len(rows)))
@@ -64,7 +60,7 @@ def test_what_is_first_comes_first_and_the_rest_is_nearly_the_best_addition(
 ) -> None:
     table, quality = similarity(seed, count), np.random.default_rng(seed).uniform(0.1, 1, count)
     first = data.draw(st.lists(st.integers(0, count - 1), unique=True, max_size=min(wanted, count)))
-    rows = tuple(row for row, _ in choose(table, quality, wanted, first=first))
+    rows = tuple(item.index for item in choose(table, quality, wanted, first=first))
     assert list(rows[: len(first)]) == first
     more = len(rows) - len(first)
     base = worth(table, quality, tuple(first)) if first else 0.0
@@ -73,43 +69,3 @@ def test_what_is_first_comes_first_and_the_rest_is_nearly_the_best_addition(
         worth(table, quality, (*first, *some)) if first or some else 0.0 for some in itertools.combinations(left, more)
     )
     assert worth(table, quality, rows) - base >= (1 - 1 / np.e) * (best - base) - 1e-9
-
-
-@dataclass(frozen=True)
-class Photo:
-    name: str
-    photo: str
-
-
-POOL = (Photo("a.jpg", "aa11" + "0" * 60), Photo("b.jpg", "aa22" + "0" * 60), Photo("b.jpg", "bb33" + "0" * 60))
-
-
-def test_photos_are_picked_by_file_name_or_by_the_first_digits_of_their_digest() -> None:
-    assert resolve(Picks(pin=("bb", "a.jpg"), ban=("aa22",)), POOL, most=8) == Resolved(
-        (POOL[2].photo, POOL[0].photo), (POOL[1].photo,)
-    )
-
-
-@pytest.mark.parametrize(
-    ("picks", "message"),
-    [
-        (
-            {"pin": ["z.jpg"]},
-            r"references.pin names 'z.jpg', expected a file name or .*: a.jpg, b.jpg, b.jpg; a photo that",
-        ),
-        ({"ban": ["zz"]}, "references.ban names 'zz'"),
-        ({"pin": ["b.jpg"]}, "which are 2 photos: aa2200000000, bb3300000000; name one by its digest"),
-        ({"ban": ["aa"]}, "which are 2 photos"),
-        ({"pin": ["a.jpg"], "ban": ["aa11"]}, "photo aa1100000000 is pinned and banned under two names"),
-        ({"pin": ["a.jpg", "aa11"]}, "names one photo twice"),
-        ({"pin": ["a.jpg", "aa22", "bb"]}, "3 photos are pinned, a set holds at most 2"),
-    ],
-)
-def test_what_cannot_be_picked_is_used_wrongly(picks: dict[str, list[str]], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        resolve(Picks.model_validate(picks), POOL, most=2)
-
-
-def test_a_pin_in_an_empty_pool_says_so() -> None:
-    with pytest.raises(UsageError, match="it is empty"):
-        resolve(Picks(pin=("a.jpg",)), (), most=2)

@@ -13,30 +13,30 @@ from seedbank.bank import Bank
 from seedbank.errors import StoreError, UsageError
 from seedbank.inspection.status import status
 from seedbank.records import sha256
-from seedbank.references.intake.outcomes import IntakeReport, Quarantined
+from seedbank.references.intake.outcomes import IntakeReport
 from seedbank.references.intake.run import UNSORTED
-from seedbank.references.measures.kept import keep_measures, measures_of
+from seedbank.references.measures.kept import keep_measures, load_measures
 from seedbank.references.measures.photo import measure
 from seedbank.references.photos import working_image
-from seedbank.references.records import load_photos
+from seedbank.references.records import Quarantined, load_photos
 from seedbank.references.rights import check_reference
 from support.photos import RIGHTS, Take, face, jpeg, photo, put
 
 
 def names(report: IntakeReport) -> dict[str, list[str]]:
-    return {kind: [item.name for item in getattr(report, kind)] for kind in ("accepted", "known", "quarantined")}
+    return {kind: found for kind in report.counts if (found := [item.name for item in report.of_kind(kind)])}
 
 
 def snapshot(bank: Bank) -> dict[str, bytes]:
     return {key: bank.store.get(key) for key in bank.store.keys()}  # noqa: SIM118
 
 
-def test_a_photo_lands_in_its_pool_untouched_and_as_a_working_copy(bank: Bank, take: Take, tmp_path: Path) -> None:
+def test_a_photo_goes_to_its_concept_untouched_and_as_a_working_copy(bank: Bank, take: Take, tmp_path: Path) -> None:
     data = jpeg(photo())
     put(tmp_path / "in" / "wingnut", "one.jpg", data)
     report = take(bank, tmp_path / "in")
     (reference,) = load_photos(bank, "wingnut")
-    assert names(report) == {"accepted": ["one.jpg"], "known": [], "quarantined": []}
+    assert names(report) == {"accepted": ["one.jpg"]}
     assert report.concepts == ("wingnut",)
     assert (reference.photo, reference.width, reference.height, reference.format) == (sha256(data), 160, 160, "JPEG")
     assert reference.rights.cleared_by == "dana"
@@ -57,7 +57,7 @@ def test_every_bad_photo_is_kept_out_for_its_own_reason(bank: Bank, take: Take, 
     put(tmp_path / "in" / "Wing Nut", "7-unknown.jpg", good)
     put(tmp_path / "in", "8-loose.jpg", good)
     report = take(bank, tmp_path / "in")
-    reasons = {item.name: item.reason for item in (*report.known, *report.quarantined)}
+    reasons = {item.name: item.reason for item in (*report.duplicate, *report.quarantined)}
     assert names(report)["accepted"] == ["1-good.jpg"]
     for name, reason in {
         "2-again.jpg": "exact duplicate: the same bytes as 1-good.jpg",
@@ -75,7 +75,7 @@ def test_of_two_equal_files_the_one_with_the_short_name_is_the_photo(bank: Bank,
     for name in ("Copy of one.jpg", "one (1).jpg", "one.jpg"):
         put(tmp_path / "in" / "wingnut", name, jpeg(photo()))
     report = take(bank, tmp_path / "in")
-    assert names(report) == {"accepted": ["one.jpg"], "known": ["one (1).jpg", "Copy of one.jpg"], "quarantined": []}
+    assert names(report) == {"accepted": ["one.jpg"], "duplicate": ["one (1).jpg", "Copy of one.jpg"]}
 
 
 def test_quarantine_keeps_the_bytes_and_the_reason(bank: Bank, take: Take, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_second_run_changes_nothing(bank: Bank, take: Take, tmp_path: Path) ->
     take(bank, tmp_path / "in")
     before = snapshot(bank)
     again = take(bank, tmp_path / "in")
-    assert names(again) == {"accepted": [], "known": ["two.jpg", "one.jpg"], "quarantined": ["bad.jpg"]}
+    assert names(again) == {"known": ["two.jpg", "one.jpg"], "quarantined": ["bad.jpg"]}
     assert again.concepts == ()
     assert snapshot(bank) == before
 
@@ -149,7 +149,7 @@ def test_a_photo_that_lost_its_sidecar_keeps_the_rights_on_record(bank: Bank, ta
     put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
     take(bank, tmp_path / "in")
     (tmp_path / "in" / "wingnut" / "one.jpg.yaml").unlink()
-    assert names(take(bank, tmp_path / "in")) == {"accepted": [], "known": ["one.jpg"], "quarantined": []}
+    assert names(take(bank, tmp_path / "in")) == {"known": ["one.jpg"]}
 
 
 def test_a_flat_folder_goes_to_the_named_concept(bank: Bank, take: Take, tmp_path: Path) -> None:
@@ -178,8 +178,7 @@ def test_names_that_are_no_text_do_not_stop_the_batch(bank: Bank, take: Take, tm
     report = take(bank, tmp_path / "in")
     assert names(report) == {
         "accepted": ["one.jpg", "zzzz\ufffd.jpg"],
-        "known": [4 * "\ufffd" + ".jpg"],
-        "quarantined": [],
+        "duplicate": [4 * "\ufffd" + ".jpg"],
     }
 
 
@@ -270,7 +269,6 @@ class TestRightsTable:
         report = take(bank, tmp_path / "in")
         assert names(report) == {
             "accepted": ["0.jpg", "1.jpg", "own.jpg"],
-            "known": [],
             "quarantined": ["forgotten.jpg"],
         }
         assert "wingnut/rights.csv has no row for it" in report.quarantined[0].reason
@@ -317,7 +315,7 @@ class TestMeasures:
         def decode() -> Image.Image:
             raise AssertionError("decoded again")
 
-        assert measures_of(bank.store, reference, decode) == measure(working_image(bank, reference), jpeg(photo()))
+        assert load_measures(bank.store, reference, decode) == measure(working_image(bank, reference), jpeg(photo()))
 
     def test_measures_of_other_rules_or_none_are_taken_anew(self, bank: Bank, take: Take, tmp_path: Path) -> None:
         put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
@@ -325,16 +323,16 @@ class TestMeasures:
         (reference,) = load_photos(bank, "wingnut")
         key, image = f"measures/{reference.photo}.json", working_image(bank, reference)
         bank.store.put(key, b'{"version": 0, "measures": {"sharpness": 1e9}}')
-        assert measures_of(bank.store, reference, lambda: image) == measure(image, jpeg(photo()))
+        assert load_measures(bank.store, reference, lambda: image) == measure(image, jpeg(photo()))
         bank.store.delete(key)
-        assert measures_of(bank.store, reference, lambda: image) == measure(image, jpeg(photo()))
+        assert load_measures(bank.store, reference, lambda: image) == measure(image, jpeg(photo()))
 
     def test_what_cannot_be_measured_comes_back_as_such(self, bank: Bank, take: Take, tmp_path: Path) -> None:
         put(tmp_path / "in" / "wingnut", "one.jpg", jpeg(photo()))
         take(bank, tmp_path / "in")
         (reference,) = load_photos(bank, "wingnut")
         keep_measures(bank.store, reference.photo, {"noise": float("nan"), "aspect": 1.5})
-        found = measures_of(bank.store, reference, lambda: photo())
+        found = load_measures(bank.store, reference, lambda: photo())
         assert found["aspect"] == 1.5
         assert math.isnan(found["noise"])
 

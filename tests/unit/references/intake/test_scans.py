@@ -57,8 +57,9 @@ def test_a_second_scan_reads_nothing_and_says_the_same(
     assert reads == []
     assert again.quarantined == first.quarantined
     assert again.waiting == first.waiting
-    assert Counter(item.name for item in again.known) == Counter(["one.jpg", "one.jpg", "two.jpg", "again.jpg"])
-    assert again.counts == {"accepted": 0, "waiting": 1, "known": 4, "quarantined": 3}
+    assert Counter(item.name for item in again.known) == Counter(["one.jpg", "one.jpg", "two.jpg"])
+    assert again.duplicate == first.duplicate != ()
+    assert again.counts == {"accepted": 0, "waiting": 1, "known": 3, "duplicate": 1, "quarantined": 3}
     assert (again.concepts, again.seen) == ((), ("hook", "wingnut"))
 
 
@@ -246,7 +247,7 @@ def test_what_a_killed_scan_took_in_is_judged_after_the_next_one(tmp_path: Path,
     folder = tmp_path / "in"
     put(folder / "wingnut", "one.jpg", jpeg(photo()))
     home, store = tmp_path / "home", LocalStore(tmp_path / "home" / "store")
-    with pytest.raises(Killed):  # after the pool's record, before the scan's notes
+    with pytest.raises(Killed):  # after the photo's record, before the scan's notes
         intake(open_bank(home, Dying(store.root, [6])), folder, requested_by="mia", sandboxes=sandboxes)
     bank = open_bank(home, store)
     assert len(load_photos(bank, "wingnut")) == 1

@@ -1,3 +1,4 @@
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -5,12 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from seedbank.bank import Bank
 from seedbank.concepts import Concept
-from seedbank.errors import OutsideError
+from seedbank.errors import OutsideError, UsageError
 from seedbank.models.card import ModelCard
-from seedbank.references.judging.siblings import SiblingImages, find_siblings
+from seedbank.references.judging.siblings import (
+    NO_SIBLINGS,
+    Draw,
+    SiblingEmbeddings,
+    Siblings,
+    find_siblings,
+    load_sibling_images,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,51 +68,69 @@ def concept(folder: object, **changes: object) -> Concept:
     return Concept.model_validate(values | changes)
 
 
+def siblings_of(bank: Bank, asked: Concept, draw: Draw, *, photos: int = 9) -> Siblings:
+    return find_siblings(bank, asked, COLOUR, photos=photos, draw=draw)
+
+
 def test_siblings_are_drawn_once_and_found_again(bank: Bank, model: Path) -> None:
     draw = Draws()
-    found, key = find_siblings(bank, concept(model), COLOUR, draw=draw)
+    found = siblings_of(bank, concept(model), draw)
     assert found.prompts == PROMPTS
     assert found.centroids is not None
     assert found.centroids[0] == pytest.approx(
         np.array(COLOURS[PROMPTS[0]]) / np.linalg.norm(COLOURS[PROMPTS[0]]), abs=1e-5
     )
     assert draw.asked == [(PROMPTS[0], 8), (PROMPTS[1], 8)]
-    assert bank.store.exists(f"{key}/1.png")
-    again, _ = find_siblings(bank, concept(model), COLOUR, draw=draw)
+    again = siblings_of(bank, concept(model), draw)
     assert len(draw.asked) == 2
     assert np.array_equal(again.centroids, found.centroids)  # type: ignore[arg-type]
-    assert SiblingImages.from_bytes(bank.store.get(f"{key}.json")).seeds == 8
+    assert SiblingEmbeddings.from_bytes(bank.store.get(f"{found.folder}.json")).seeds == 8
+
+
+def test_what_was_drawn_is_kept_for_people(bank: Bank, model: Path) -> None:
+    images = load_sibling_images(bank, siblings_of(bank, concept(model), Draws()))
+    colours = [Image.open(io.BytesIO(image)).getpixel((0, 0)) for image in images]
+    assert colours == [COLOURS[prompt] for prompt in PROMPTS]
+    assert load_sibling_images(bank, NO_SIBLINGS) == ()
 
 
 def test_another_model_seed_or_prompt_is_drawn_anew(bank: Bank, model: Path) -> None:
     draw = Draws()
-    keys = {find_siblings(bank, concept(model, **change), COLOUR, draw=draw)[1] for change in ({}, {"seed": "7"})}
-    keys.add(find_siblings(bank, concept(model, siblings=PROMPTS[:1]), COLOUR, draw=draw)[1])
+    keys = {siblings_of(bank, concept(model, **change), draw).folder for change in ({}, {"seed": "7"})}
+    keys.add(siblings_of(bank, concept(model, siblings=PROMPTS[:1]), draw).folder)
     (model / "weights.safetensors").write_bytes(b"other weights")
-    keys.add(find_siblings(bank, concept(model), COLOUR, draw=draw)[1])
+    keys.add(siblings_of(bank, concept(model), draw).folder)
     assert len(keys) == 4
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "photos", "reason"),
     [
-        ({"siblings": ()}, "the concept file names no siblings"),
-        ({"policy": {"references": {"sibling_seeds": 0}}}, "policy.references.sibling_seeds is 0"),
-        ({"model": "nowhere"}, "the model 'nowhere' could not draw them: expected a model as 'parts'"),
+        ({"siblings": ()}, 9, "the concept file names no siblings"),
+        ({"policy": {"references": {"sibling_seeds": 0}}}, 9, "policy.references.sibling_seeds is 0"),
+        ({}, 3, "fewer than 4 photos to compare"),
     ],
 )
-def test_what_cannot_be_compared_says_why(bank: Bank, model: Path, change: dict[str, object], reason: str) -> None:
-    found, key = find_siblings(bank, concept(model, **change), COLOUR, draw=Draws())
+def test_who_wants_no_comparison_gets_none_and_the_reason(
+    bank: Bank, model: Path, change: dict[str, object], photos: int, reason: str
+) -> None:
+    draw = Draws()
+    found = siblings_of(bank, concept(model, **change), draw, photos=photos)
     assert found.centroids is None
-    assert found.missing.startswith(reason)
-    assert key == ""
+    assert found.not_compared == reason
+    assert draw.asked == []
 
 
 @pytest.mark.parametrize("error", [OutsideError("the hub is down"), RuntimeError("out of memory"), OSError("disk")])
-def test_a_model_that_fails_takes_nothing_else_away(bank: Bank, model: Path, error: Exception) -> None:
+def test_a_model_that_cannot_draw_them_is_no_reason_to_do_without(bank: Bank, model: Path, error: Exception) -> None:
     def fail(concept: Concept, prompt: str, count: int) -> Sequence[np.ndarray]:
         raise error
 
-    found, _ = find_siblings(bank, concept(model), COLOUR, draw=fail)
-    assert found.missing.endswith(str(error))
+    with pytest.raises(OutsideError, match=f"could not draw them \\({error}\\); mend that .* sibling_seeds to 0"):
+        siblings_of(bank, concept(model), fail)
     assert [key for key in bank.store.keys("siblings/") if key.endswith(".json")] == []
+
+
+def test_a_concept_that_names_no_model_there_is_is_used_wrongly(bank: Bank) -> None:
+    with pytest.raises(UsageError, match="expected a model as 'parts', a folder, or"):
+        siblings_of(bank, concept("nowhere"), Draws())

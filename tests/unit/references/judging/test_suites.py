@@ -1,9 +1,21 @@
+from typing import Literal
+
 import pytest
 
 from seedbank.concepts import Policy
 from seedbank.errors import UsageError
 from seedbank.references.judging.suites import BETWEEN, PRESENT, ROWS, Rule, photo_suite, read_suite, set_suite
 from seedbank.references.measures.catalogue import PHOTO, RELATION, SET
+
+
+def bound(
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    severity: Literal["critical", "warning"] = "critical",
+) -> Rule:
+    return Rule(column="x", minimum=minimum, maximum=maximum, severity=severity, says="")
+
 
 SUITES = (photo_suite(Policy()), set_suite(Policy()))
 
@@ -99,9 +111,9 @@ def test_what_is_no_suite_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("value", "shortfall"), [(10.0, 0.0), (8.0, 0.0), (4.0, 0.5), (0.0, 1.0)])
 def test_shortfall_below_a_minimum(value: float, shortfall: float) -> None:
-    assert Rule("x", 8.0, None, "critical", "").shortfall(value) == shortfall
+    assert bound(minimum=8.0).shortfall(value) == shortfall
 
 
 def test_shortfall_above_a_maximum() -> None:
-    rule = Rule("x", None, 2.0, "critical", "")
+    rule = bound(maximum=2.0)
     assert (rule.shortfall(2.0), rule.shortfall(3.0)) == (0.0, 0.5)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
 from seedbank.references.measures.catalogue import PHOTO
-from seedbank.references.measures.photo import SIDE, Sight, blockiness, jpeg_quality, measure, noise
+from seedbank.references.measures.photo import SIDE, ScaledPhoto, blockiness, jpeg_quality, measure, noise
 from support.photos import jpeg, photo
 
 
@@ -81,7 +81,7 @@ def test_exposure_and_contrast_of_half_black_half_white_are_one_half() -> None:
 
 @pytest.mark.parametrize("sigma", [2.0, 8.0])
 def test_noise_is_measured_in_grey_levels(sigma: float) -> None:
-    assert noise(Sight.of(grainy(sigma)).grey) == pytest.approx(sigma, rel=0.1)
+    assert noise(ScaledPhoto.of(grainy(sigma)).grey) == pytest.approx(sigma, rel=0.1)
 
 
 @pytest.mark.parametrize("quality", [10, 25, 50, 75, 90, 98])
@@ -130,5 +130,5 @@ def test_a_caption_at_the_edge_is_a_mark() -> None:
 
 
 def test_large_photos_are_measured_at_one_size_and_small_ones_as_they_are() -> None:
-    assert Sight.of(flat(9, (1000, 500))).grey.shape == (SIDE // 2, SIDE)
-    assert Sight.of(flat(9, (40, 30))).grey.shape == (30, 40)
+    assert ScaledPhoto.of(flat(9, (1000, 500))).grey.shape == (SIDE // 2, SIDE)
+    assert ScaledPhoto.of(flat(9, (40, 30))).grey.shape == (30, 40)

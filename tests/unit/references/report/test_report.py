@@ -7,24 +7,25 @@ from PIL import ImageFilter
 
 from seedbank.concepts import Concept, Policy
 from seedbank.references.choosing.assessments import assess, broken_by
-from seedbank.references.judging.measured_photos import MeasuredPhotos, Siblings, numbers
-from seedbank.references.judging.suite_runner import Check
+from seedbank.references.choosing.choice import choose_photos, measure_set
+from seedbank.references.judging.measured_photos import MeasuredPhotos, numbers
+from seedbank.references.judging.siblings import Siblings
 from seedbank.references.judging.suites import BETWEEN, photo_suite, set_suite
 from seedbank.references.measures.catalogue import PHOTO, RELATION, SET
-from seedbank.references.records import Examination
-from seedbank.references.report.page import Findings, number, write_report
-from support.measured import pool_of
+from seedbank.references.records import Check, Examination
+from seedbank.references.report.page import ReportContent, number, write_report
+from support.measured_photos import measured_photos
 from support.photos import jpeg, photo
 
 SUITES = {"photos": photo_suite(Policy()), "reference_set": set_suite(Policy())}
-SIBLINGS = Siblings(("a photo of a <rod>",), np.array([[0.0, 1.0]]))
+SIBLINGS = Siblings(prompts=("a photo of a <rod>",), centroids=np.array([[0.0, 1.0]]))
 
 
-def checks(pool: MeasuredPhotos) -> tuple[Check, ...]:
+def checks(photos: MeasuredPhotos) -> tuple[Check, ...]:
     """How the suite of photos comes out, by its own bounds; real Great Expectations are asked in the integration tests."""
     found = []
     for place, rule in enumerate(SUITES["photos"].rules):
-        bad = [row["photo"] for row in pool.rows if rule.type == BETWEEN and rule.shortfall(row[rule.column]) > 0]
+        bad = [row["photo"] for row in photos.rows if rule.type == BETWEEN and rule.shortfall(row[rule.column]) > 0]
         found.append(
             Check(
                 table="photos",
@@ -41,13 +42,13 @@ def checks(pool: MeasuredPhotos) -> tuple[Check, ...]:
     return tuple(found)
 
 
-def findings(count: int = 6, refusal: str = "") -> Findings:
+def content(count: int = 6, refusal: str = "") -> ReportContent:
     blurred = photo(index=0).filter(ImageFilter.GaussianBlur(6))
     images = [photo(index=index) for index in range(1, count)] + [blurred] * (count > 0)
-    pool = pool_of(images, np.linspace(0, 0.5, count).tolist(), siblings=SIBLINGS)
-    judged = checks(pool)
+    photos = measured_photos(images, np.linspace(0, 0.5, count).tolist(), siblings=SIBLINGS)
+    judged = checks(photos)
     out = broken_by(judged, "critical")
-    choice = pool.choose(out, 3)
+    choice = choose_photos(photos, out, 3)
     examination = Examination(
         concept="wingnut",
         validation="a" * 64,
@@ -56,16 +57,25 @@ def findings(count: int = 6, refusal: str = "") -> Findings:
         warnings=("mind <this>",),
         advice=("no photo on a dark background",),
         unmeasured=("agreement was not measured",),
-        assessments=assess(pool, SUITES["photos"], judged, choice),
-        measures=numbers(pool.measure_set(choice, out)),
+        assessments=assess(photos, SUITES["photos"], judged, choice),
+        measures=numbers(measure_set(photos, choice, out)),
     )
     concept = Concept(name="wingnut", prompt="a photo of a wingnut", owner="mia", siblings=SIBLINGS.prompts)
-    return Findings(concept, examination, pool, choice, SIBLINGS, SUITES, judged, sibling_pictures=(jpeg(photo()),))
+    return ReportContent(
+        concept=concept,
+        examination=examination,
+        photos=photos,
+        choice=choice,
+        siblings=SIBLINGS,
+        suites=SUITES,
+        checks=judged,
+        sibling_images=(jpeg(photo()),),
+    )
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return write_report(findings()).decode()
+    return write_report(content()).decode()
 
 
 class Balance(HTMLParser):
@@ -100,8 +110,8 @@ def test_the_page_is_well_formed(page: str) -> None:
     assert balance.open == []
 
 
-def test_every_photo_is_shown_with_its_verdict_in_plain_words(page: str) -> None:
-    found = findings()
+def test_every_photo_is_shown_with_its_assessment_in_plain_words(page: str) -> None:
+    found = content()
     for assessment in found.examination.assessments:
         assert page.count(f"<b>{assessment.name}</b>") == 1
         assert page.count(f"<title>{assessment.name}</title>") == 1
@@ -134,13 +144,13 @@ def test_names_of_siblings_cannot_break_the_page(page: str) -> None:
     assert "<rod>" not in page
 
 
-def test_the_same_findings_give_the_same_bytes() -> None:
-    assert write_report(findings()) == write_report(findings())
+def test_the_same_content_gives_the_same_bytes() -> None:
+    assert write_report(content()) == write_report(content())
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_a_refused_pool_has_a_report_too(count: int) -> None:
-    page = write_report(findings(count, refusal=f"{count} usable photos, at least 5 are needed")).decode()
+def test_refused_photos_have_a_report_too(count: int) -> None:
+    page = write_report(content(count, refusal=f"{count} usable photos, at least 5 are needed")).decode()
     assert f"<b>No set was frozen:</b> {count} usable photos" in page
     assert "set frozen" not in page
 

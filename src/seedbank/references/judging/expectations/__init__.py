@@ -1,1 +1,1 @@
-"""The Great Expectations suites as files: what is expected of the photos of a pool and of the chosen set."""
+"""The Great Expectations suites as files: what is expected of a concept's photos and of the chosen set."""

@@ -1,9 +1,9 @@
 """What choosing reference photos is worth on the shipped model: the auditor's success and the diversity of the seeds that a set finds.
 
-For each concept a pool of fresh renders of the world is made that nobody trained on: good photos, photos of what the concept is confused
+For each concept fresh renders of the world are made that nobody trained on: good photos, photos of what the concept is confused
 with, and near duplicates. Sets of k photos are taken from it in four ways, and a search is guided by each:
 
-- ``chosen``: by the product's own measures, rules and choice, from the whole pool, bad photos included;
+- ``chosen``: by the product's own measures, rules and choice, from all photos, bad photos included;
 - ``random``: k good photos at random;
 - ``outliers``: like ``random``, but every third photo, and at least one, shows something else;
 - ``duplicates``: like ``random``, but half of the set are near duplicates of the other half.
@@ -37,8 +37,9 @@ from seedbank.models import Auditor, Embedder, load_auditor, load_encoder, load_
 from seedbank.models.parts.examples import SIBLINGS
 from seedbank.models.parts.world import generator, render
 from seedbank.records import sha256
-from seedbank.references.judging.embedding import embed
-from seedbank.references.judging.features import Look
+from seedbank.references.choosing.choice import choose_photos
+from seedbank.references.judging.embedding import embed_images
+from seedbank.references.judging.features import PhotoFeatures
 from seedbank.references.judging.likeness import effective_number
 from seedbank.references.judging.measured_photos import measure_photos
 from seedbank.references.judging.suites import BETWEEN, photo_suite
@@ -89,17 +90,17 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Pool:
+class Photos:
     """Photos of one concept: good ones, others that show a sibling, and near duplicates, the i-th of the i-th good one."""
 
     good: tuple[Image.Image, ...]
-    strangers: tuple[Image.Image, ...]
+    others: tuple[Image.Image, ...]
     copies: tuple[Image.Image, ...]
 
     @property
     def whole(self) -> tuple[Image.Image, ...]:
         """Everything that a careless intake would hold."""
-        return (*self.good, *self.strangers, *self.copies)
+        return (*self.good, *self.others, *self.copies)
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def main() -> None:
     begun = time.perf_counter()
     for concept_name in plan.concepts:
         concept = load_concept(ROOT / "concepts" / f"{concept_name}.yaml")
-        for row in measure(models, concept, make_pool(concept_name), plan):
+        for row in measure(models, concept, make_photos(concept_name), plan):
             rows.append(row)
             print(f"{row.concept:9} {row.way:10} k={row.k} {row.right}/{row.starts} in {row.seconds:.1f} s", flush=True)
         write(rows, plan, name, time.perf_counter() - begun)
@@ -161,23 +162,23 @@ def load_models(device: str) -> Models:
     )
 
 
-def make_pool(kind: str) -> Pool:
+def make_photos(kind: str) -> Photos:
     """Renders of ``kind`` and of its sibling, and crops of some of them."""
     good = tuple(render(kind, generator(WORLD_SEED, kind, index), SIDE) for index in range(GOOD))
     other = SIBLINGS[kind]
-    strangers = tuple(render(other, generator(WORLD_SEED, other, index), SIDE) for index in range(BAD))
+    others = tuple(render(other, generator(WORLD_SEED, other, index), SIDE) for index in range(BAD))
     copies = tuple(_crop(image, 2 + index) for index, image in enumerate(good[:COPIES]))
-    return Pool(good, strangers, copies)
+    return Photos(good, others, copies)
 
 
-def measure(models: Models, concept: Concept, pool: Pool, plan: Plan) -> Iterator[BenchmarkRow]:
+def measure(models: Models, concept: Concept, photos: Photos, plan: Plan) -> Iterator[BenchmarkRow]:
     """A row for each search; the same starts are searched whatever the set."""
     for k in plan.sizes:
         for way in WAYS:
             if way == "duplicates" and k == 1:
                 continue
             for repeat in range(1 if way == "chosen" else plan.repeats):
-                references, wrong = take(models, concept, pool, way, k, repeat)
+                references, wrong = take(models, concept, photos, way, k, repeat)
                 yield _search(
                     models,
                     concept,
@@ -188,17 +189,17 @@ def measure(models: Models, concept: Concept, pool: Pool, plan: Plan) -> Iterato
 
 
 def take(
-    models: Models, concept: Concept, pool: Pool, way: str, k: int, repeat: int
+    models: Models, concept: Concept, photos: Photos, way: str, k: int, repeat: int
 ) -> tuple[Sequence[Image.Image], int]:
     """A set of ``k`` photos, and how many of them show something else or repeat another."""
     if way == "chosen":
-        return _chosen(models, concept, pool, k)
+        return _chosen(models, concept, photos, k)
     random = np.random.default_rng([WORLD_SEED, k, repeat])
     places = [int(place) for place in random.permutation(GOOD)[:k]]
-    references = [pool.good[place] for place in places]
+    references = [photos.good[place] for place in places]
     if way == "outliers":
         wrong = math.ceil(k / 3)
-        return [*references[wrong:], *(pool.strangers[int(place)] for place in random.permutation(BAD)[:wrong])], wrong
+        return [*references[wrong:], *(photos.others[int(place)] for place in random.permutation(BAD)[:wrong])], wrong
     if way == "duplicates":
         wrong = k // 2
         originals = references[: k - wrong]
@@ -219,20 +220,20 @@ def write(rows: Sequence[BenchmarkRow], plan: Plan, name: str, seconds: float) -
     _plot(known, plan, RESULTS / f"{name}.png")
 
 
-def _chosen(models: Models, concept: Concept, pool: Pool, k: int) -> tuple[Sequence[Image.Image], int]:
+def _chosen(models: Models, concept: Concept, photos: Photos, k: int) -> tuple[Sequence[Image.Image], int]:
     """As validation does it, with the rules of the suite applied directly."""
-    policy, images = Policy(), pool.whole
-    vectors = embed(models.judge, images)
-    looks = [Look.at(image, vector) for image, vector in zip(images, vectors, strict=True)]
+    policy, images = Policy(), photos.whole
+    vectors = embed_images(models.judge, images)
+    features = [PhotoFeatures.of(image, vector) for image, vector in zip(images, vectors, strict=True)]
     references = [_reference(concept.name, place) for place in range(len(images))]
-    measured = measure_photos(references, looks, [[]] * len(images), policy)
+    measured = measure_photos(references, features, [[]] * len(images), policy)
     rules = [rule for rule in photo_suite(policy).rules if rule.type == BETWEEN and rule.severity == "critical"]
     out = {row["photo"] for row in measured.rows if any(rule.shortfall(row[rule.column]) > 0 for rule in rules)}
-    names = [measured.rows[place]["name"] for place, _ in measured.choose(out, k)]
+    names = [measured.rows[item.index]["name"] for item in choose_photos(measured, out, k)]
     places = [int(name) for name in names]
-    strangers = sum(GOOD <= place < GOOD + BAD for place in places)
+    others = sum(GOOD <= place < GOOD + BAD for place in places)
     copies = sum(place >= GOOD + BAD and place - GOOD - BAD in places for place in places)
-    return [images[place] for place in places], strangers + copies
+    return [images[place] for place in places], others + copies
 
 
 def _search(
@@ -257,7 +258,7 @@ def _search(
     pictures: list[Pixels] = [find.picture.pixels for find in found.finds]
     right = audit(models.auditor, pictures, label)
     kept = [Image.fromarray(picture) for picture, good in zip(pictures, right, strict=True) if good]
-    vectors = embed(models.judge, kept)
+    vectors = embed_images(models.judge, kept)
     return replace(
         row,
         right=int(right.sum()),

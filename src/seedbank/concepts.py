@@ -44,7 +44,7 @@ class QualityPolicy(Record):
 
 
 class SetPolicy(Record):
-    """What the photos of a pool must measure against each other, and the reference set as a whole."""
+    """What the photos of a concept must measure against each other, and the reference set as a whole."""
 
     min_photos: int = Field(default=5, ge=2)
     """The fewest photos that make a set; the paper (arXiv 2304.14530) uses 3 to 5; we want to see outliers. One is never a set."""
@@ -54,20 +54,20 @@ class SetPolicy(Record):
     """Correlation with a slight crop of a better photo, above which a photo is a copy. Of 600 pairs of different renders of one part, one
     measures more; copies recompressed, brightened or cropped by up to 5 % measure 0.905 and more."""
     min_deviation: float = -3.5
-    """Robust standard deviations below the usual likeness, under which a photo is a stranger (Iglewicz and Hoaglin 1993)."""
+    """Robust standard deviations below the usual likeness, under which a photo is an outlier (Iglewicz and Hoaglin 1993)."""
     min_effective_number: float = Field(default=1.1, ge=1)
     """Vendi score of the set, in photos. A warning: a uniform set steers every seed to the same picture."""
     min_usable_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of the pool that is usable. A warning about how the pool was collected."""
+    """Share of the photos that are usable. A warning about how they were collected."""
     min_peers: int = Field(default=4, ge=3)
-    """Photos to compare with, below which nobody can tell which one is the stranger. A warning."""
+    """Photos to compare with, below which nobody can tell which one is the outlier, or shows a sibling. A warning."""
     min_sibling_margin: float = Field(default=-0.2, ge=-2, le=2)
     """Cosine to the other photos' mean less cosine to what the model draws for a sibling, below which a photo shows the
     sibling. Of 81 right example photos the lowest measures 0.21; a washer among clovers measures -0.82."""
     doubtful_sibling_margin: float = Field(default=0.0, ge=-2, le=2)
     """The same margin, below which it is a warning: the photo is nearer to a sibling than to its own set."""
     min_coverage: float = Field(default=0.5, ge=-1, le=1)
-    """Mean likeness of the pool's photos to their nearest chosen one. A warning: the set leaves out a part of the pool."""
+    """Mean likeness of the compared photos to their nearest chosen one. A warning: the set leaves out some of them."""
     min_ground_spread: float = Field(default=10.0, ge=0)
     """Colour difference between backgrounds, in ΔE; 2.3 is just visible. A warning: the seeds learn the background."""
     min_colour_spread: float = Field(default=0.0, ge=0)
@@ -75,9 +75,10 @@ class SetPolicy(Record):
     min_pose_spread: float = Field(default=0.1, ge=0, le=1)
     """1 less the overlap of outlines. A warning: all photos are taken from the same side."""
     sibling_seeds: int = Field(default=8, ge=0, le=64)
-    """Plain seeds drawn of each sibling prompt to compare photos with; 0 switches it off."""
+    """Plain seeds drawn of each sibling prompt to compare photos with. 0 does without the comparison; with any other number, a model that
+    cannot draw them is an error, and nothing is judged."""
     max_judged: int = Field(default=1000, ge=2, le=5000)
-    """Photos of a pool that are judged. Of a larger pool those with the lowest digests are: a sample that stays the same as it grows."""
+    """Photos that are judged. Of more those with the lowest digests are: a sample that stays the same as their number grows."""
 
 
 class Picks(Record):

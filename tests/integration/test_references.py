@@ -165,10 +165,36 @@ def test_the_report_lies_beside_the_data_docs_and_shows_every_photo(bank: Bank, 
     assert examination.unmeasured == ("agreement with siblings was not measured: the concept file names no siblings",)
 
 
-def pick(bank: Bank, **picks: list[str]) -> None:
+def test_siblings_that_the_model_cannot_draw_freeze_nothing_and_take_nothing_back(
+    bank: Bank, photos: Path, tmp_path: Path
+) -> None:
+    put_photos(bank, fill(photos, 6))
+    before = frozen(bank)
+    broken = tmp_path / "model"
+    broken.mkdir()
+    (broken / "weights.safetensors").write_bytes(b"no weights")
+    rewrite(bank, siblings=["a photo of a washer"], model=str(broken))
+    with pytest.raises(
+        UsageError, match=r"cannot compare the photos of impeller with its siblings: .* sibling_seeds to 0"
+    ):
+        frozen(bank)
+    assert bank.newest(ReferenceSet, "impeller") == before
+    assert len(list(bank.store.keys("validations/inputs/"))) == 1
+    rewrite(bank, policy={"references": {"sibling_seeds": 0}})
+    examination = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
+    assert examination.reference_set
+    assert examination.unmeasured == ("agreement with siblings was not measured: policy.references.sibling_seeds is 0",)
+
+
+def rewrite(bank: Bank, **fields: object) -> None:
+    """Change the concept file."""
     path = bank.settings.concepts / "impeller.yaml"
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) | {"references": picks}
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) | fields
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
+
+
+def pick(bank: Bank, **picks: list[str]) -> None:
+    rewrite(bank, references=picks)
 
 
 def test_the_steward_pins_and_bans(bank: Bank, photos: Path) -> None:

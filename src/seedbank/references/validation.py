@@ -93,7 +93,7 @@ def examine(
         today: the day on which the rights must hold; None for today (UTC).
 
     Raises:
-        UsageError: a pin or ban means no photo or several, or the concept names no model that there is.
+        UsageError: a pin or ban means no photo or several, or the concept's siblings need a model that cannot be used.
         OutsideError: the model cannot draw the concept's siblings, or the store failed. Nothing was frozen.
     """
     embedder = embedder or _ShippedGuard()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from seedbank.errors import OutsideError
+from seedbank.errors import OutsideError, UsageError
 from seedbank.models.card import ModelCard
 from seedbank.records import Record, canonical_json, sha256
 
@@ -89,8 +89,8 @@ def find_siblings(
         draw: draws a prompt; None for the concept's own model.
 
     Raises:
-        UsageError: the concept names no model that there is.
-        OutsideError: the model could not be fetched or could not draw; the message says what to do.
+        UsageError: the concept names no model that can be used.
+        OutsideError: the model could not be fetched or could not draw. Both say what to do.
     """
     policy = concept.policy.references
     if not concept.siblings:
@@ -125,17 +125,19 @@ def draw_plain(concept: Concept, prompt: str, count: int) -> Sequence[Pixels]:
 
 @contextmanager
 def _explained(concept: Concept) -> Iterator[None]:
-    """Tells whoever validates what to do when the model cannot be had or cannot draw; a wrong model name explains itself."""
+    """Tells whoever validates what to do when the model cannot be had or cannot draw."""
     try:
         yield
     except (
+        UsageError,
         OutsideError,
         OSError,
         RuntimeError,
         ImportError,
-    ) as error:  # torch reports a lack of memory as a RuntimeError
+    ) as error:  # torch lacks memory with a RuntimeError
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise OutsideError(
+        kind = UsageError if isinstance(error, UsageError) else OutsideError
+        raise kind(
             f"cannot compare the photos of {concept.name} with its siblings: the model {concept.model!r} could not draw them ({why}); "
             "mend that and validate again, or set policy.references.sibling_seeds to 0 in the concept file to do without them"
         ) from error

@@ -126,13 +126,13 @@ def test_a_model_that_cannot_draw_them_is_no_reason_to_do_without(bank: Bank, mo
     def fail(concept: Concept, prompt: str, count: int) -> Sequence[np.ndarray]:
         raise error
 
-    with pytest.raises(OutsideError, match=f"could not draw them \\({error}\\); mend that .* sibling_seeds to 0"):
+    with pytest.raises(OutsideError, match=rf"could not draw them \({error}\); mend that .*sibling_seeds to 0"):
         siblings_of(bank, concept(model), fail)
     assert [key for key in bank.store.keys("siblings/") if key.endswith(".json")] == []
 
 
 def test_a_concept_that_names_no_model_there_is_is_used_wrongly(bank: Bank) -> None:
     with pytest.raises(
-        UsageError, match=r"cannot compare .* \(expected a model as 'parts', a folder, or .* sibling_seeds to 0"
+        UsageError, match=r"cannot compare .* \(expected a model as 'parts', a folder, or .*sibling_seeds to 0"
     ):
         siblings_of(bank, concept("nowhere"), Draws())

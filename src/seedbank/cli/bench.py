@@ -53,11 +53,17 @@ def selection(
     """
     import torch
 
-    from seedbank.evaluation.bench import bench_selection, in_order, methods, read_rows, write_results
+    from seedbank.evaluation.bench import (
+        bench_selection,
+        in_order,
+        measuring_code,
+        methods,
+        read_rows,
+        write_results,
+    )
     from seedbank.evaluation.problems import shipped_problem
     from seedbank.evaluation.report import summarise
     from seedbank.models import load_auditor
-    from seedbank.trials.code import code_version
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("expected a GPU for --device cuda, found none; leave it out to run on the CPU")
@@ -69,7 +75,7 @@ def selection(
     codes = [code for each in earlier for code in each.codes]
     rows: list[BenchmarkRow] = in_order(had, RARE) if join else []
     paths = write_results(rows, out, torch.device(device), codes=codes) if join else []
-    codes.append(code_version())
+    codes.append(measuring_code())
     auditor = load_auditor()
     auditor.network.to(device)
     for kind in () if join else kinds or RARE:  # written after each, so that a run that is cut off loses none

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from seedbank.errors import UsageError
 from seedbank.evaluation.harness import BenchmarkRow, Budget, Method, Problem, run_benchmark
 from seedbank.evaluation.machine import machine
+from seedbank.trials.code import SEARCH, code_version
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,12 @@ def methods() -> dict[str, Method]:
     from seedbank.selection.search.recipes import PRESETS
 
     return {**{name: RecipeMethod(recipe) for name, recipe in PRESETS.items()}, **BY_NAME}
+
+
+def measuring_code() -> str:
+    """The version of the code that rows come from: the search, and every method that it is compared with."""
+    methods = ("seedbank.evaluation.harness", "seedbank.evaluation.methods", "seedbank.evaluation.recipes")
+    return code_version((*SEARCH, *methods))
 
 
 def bench_selection(
@@ -133,16 +140,15 @@ def read_rows(path: Path, *, same: Sequence[str] = ()) -> Known:
         UsageError: there is no such file, or other code measured it: its rows do not belong in one table with new ones.
     """
     from seedbank.evaluation.report import from_json
-    from seedbank.trials.code import code_version
 
     try:
         rows, about = from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"expected the selection.json of a benchmark at {path}, got {error!r}") from error
     codes = str(about.get("code")).split(", ")
-    if strange := [code for code in codes if code not in (code_version(), *same)]:
+    if strange := [code for code in codes if code not in (measuring_code(), *same)]:
         raise UsageError(
-            f"expected rows of code {code_version()} in {path}, got {', '.join(strange)}; measure again, or name it with "
+            f"expected rows of code {measuring_code()} in {path}, got {', '.join(strange)}; measure again, or name it with "
             "--same-code if you know that the methods are the same"
         )
     return Known(tuple(rows), tuple(codes))
@@ -166,10 +172,9 @@ def write_results(
     ``device`` is named where a row does not say what it was measured on.
     """
     from seedbank.evaluation.report import plot_hacking, plot_success, to_json, to_markdown
-    from seedbank.trials.code import code_version
 
     folder.mkdir(parents=True, exist_ok=True)
-    code = ", ".join(dict.fromkeys(codes or [code_version()]))
+    code = ", ".join(dict.fromkeys(codes or [measuring_code()]))
     about = {"machine": _machines(rows, device), "code": code, "seconds": round(sum(row.seconds for row in rows))}
     paths = {kind: folder / f"selection{kind}" for kind in (".json", ".md", "-success.png", "-hacking.png")}
     paths[".json"].write_text(to_json(rows, **about))

@@ -17,7 +17,7 @@ from seedbank.errors import RefusedError, UsageError, VerificationError
 from seedbank.records import canonical_json, sha256
 from seedbank.references.photos import reference_images
 from seedbank.storage.images import pixel_digest, png
-from seedbank.trials.code import code_version
+from seedbank.trials.code import EXPANSION, code_version
 from seedbank.trials.records import (
     Candidate,
     Expanded,
@@ -122,7 +122,7 @@ def _key(trial: Trial, seeds: Sequence[str], count: int) -> str:
                 "seeds": list(seeds),
                 "count": count,
                 "plan": Plan().digest,
-                "code": code_version(),
+                "code": code_version(EXPANSION),
             }
         )
     )
@@ -210,7 +210,7 @@ def _store(bank: Bank, trial: Trial, finds: Sequence[Seed], key: str, count: int
             guard=trial.guard,
             encoder=trial.encoder,
             sampler=trial.sampler,
-            code_version=code_version(),
+            code_version=code_version(EXPANSION),
             images=images,
             cosine=expansion.cosine,
             probed={f"{cosine:g}": share for cosine, share in expansion.probed.items()},

@@ -18,7 +18,6 @@ from seedbank.references.records import ReferenceSet
 from seedbank.selection import BALANCED, SEEDSELECT_V1
 from seedbank.selection.records import SamplerConfig
 from seedbank.storage.images import pixel_digest, png
-from seedbank.trials.code import code_version
 from seedbank.trials.run import Inputs
 
 SAMPLER = SamplerConfig(
@@ -62,10 +61,6 @@ def test_the_same_inputs_have_the_same_key_and_folder() -> None:
 )
 def test_whatever_decides_the_outcome_changes_the_key(change: dict[str, Any]) -> None:
     assert replace(INPUTS, **change).key != INPUTS.key
-
-
-def test_the_code_version_names_the_release_and_the_searching_code() -> None:
-    assert code_version().startswith("0.1.0+selection.")
 
 
 def test_pictures_survive_packing_and_equal_pixels_have_equal_bytes() -> None:

@@ -275,6 +275,13 @@ def test_the_architecture_page_names_every_event_of_the_ledger_and_no_other() ->
     assert told == pages.events()
 
 
+def test_the_architecture_page_states_the_contracts_that_are_checked() -> None:
+    layers, *others = tomllib.loads(read(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    told = section(ARCHITECTURE, "Contracts")
+    assert pages.blocks(told, "")[0].split("\n")[:-1] == [layer for layer in layers["layers"] if layer != "__main__"]
+    assert re.findall(r"^- (.+)$", told, re.MULTILINE) == [contract["name"] for contract in others]
+
+
 def test_the_architecture_page_draws_the_errors() -> None:
     from seedbank import errors
 

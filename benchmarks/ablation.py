@@ -97,7 +97,7 @@ def judge(problem: Problem, pictures: Sequence[Pixels], right: npt.NDArray[np.bo
     """Pictures that each guard accepts, and how many of those are right."""
     family, found = problem.sampler.family, {}
     noise = draws(f"{problem.concept}/pool", range(POOL), problem.sampler.noise_shape)
-    plain = family.decode(problem.sampler.run(noise)).clamp(0, 1)
+    plain = family.decode(problem.sampler.denoise(noise)).clamp(0, 1)
     images = from_pixels(np.stack(pictures))
     for name, how in GUARDS.items():
         guard = make_guard(

@@ -98,7 +98,7 @@ def ask(case: Case) -> BenchmarkRow:
     said = found.diagnosis
     with torch.no_grad():
         noise = draws(f"{case.name}/further", range(FURTHER), sampler.noise_shape)
-        drawn = search.objective.score(sampler.run(noise))
+        drawn = search.objective.score(sampler.denoise(noise))
         further = found.acceptance.acceptable(found.acceptance.guard.embed(drawn.images), drawn.embeddings)
     finds = search.result(found, search.optimise(found, STARTS), plain=0).finds
     return BenchmarkRow(

@@ -40,16 +40,16 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from seedbank.selection.sampling.batches import Room, join  # noqa: E402
+from seedbank.selection.records import SamplerConfig  # noqa: E402
+from seedbank.selection.sampling.batches import BatchSizes, join  # noqa: E402
 from seedbank.selection.sampling.families import Condition, StableDiffusion  # noqa: E402
-from seedbank.selection.sampling.gradients import slope  # noqa: E402
+from seedbank.selection.sampling.gradients import value_and_grad  # noqa: E402
 from seedbank.selection.sampling.modes import Mode  # noqa: E402
 from seedbank.selection.sampling.sampler import Sampler  # noqa: E402
 from seedbank.selection.sampling.schedules import make_schedule  # noqa: E402
-from seedbank.trials.records import SamplerConfig  # noqa: E402
 
 MakeFamily = Callable[[Any], StableDiffusion]
-MODES = ("one_vjp@0.5", "last:3", "proxy:4", "full")
+MODES = ("one_vjp@0.5", "last:3", "full")
 SHARES = (0.05, 0.25, 0.70)
 """SeedSelect's weights of the last three latents."""
 GIB = 2**30
@@ -200,7 +200,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Found:
-    """What :func:`~seedbank.selection.sampling.gradients.slope` needs of an evaluation."""
+    """What :func:`~seedbank.selection.sampling.gradients.value_and_grad` needs of an evaluation."""
 
     objective: Tensor
     cotangents: tuple[Tensor, ...]
@@ -363,7 +363,7 @@ def seedselect(size: Size, parts: Parts, device: torch.device) -> dict[str, Any]
     mean = torch.zeros_like(noise)
 
     def once() -> None:
-        last = list(sampler.trail(noise))[-len(SHARES) :]
+        last = list(sampler.denoise_steps(noise))[-len(SHARES) :]
         pairs = zip(SHARES, last, strict=True)
         semantic = torch.stack([share * parts.distance(sampler.family.decode(x)) for share, x in pairs]).sum()
         loss = 10 * semantic + (last[-1] - mean).square().mean()
@@ -384,7 +384,7 @@ def draw(sampler: Sampler, parts: Parts, batch: int, device: torch.device) -> di
 
     @torch.no_grad()
     def once() -> None:
-        sampler.family.decode(sampler.run(noise))
+        sampler.family.decode(sampler.denoise(noise))
 
     return measured(once, device) | {"batch": batch}
 
@@ -394,7 +394,7 @@ def iterate(
 ) -> dict[str, Any]:
     """One gradient, with how it compares to the full unroll and to a plain sample."""
     noise, evaluate = draw_noise(sampler, batch), objective(sampler, parts)
-    row = measured(lambda: slope(sampler, noise, evaluate, Mode.parse(mode)), device) | {"batch": batch}  # type: ignore[arg-type]
+    row = measured(lambda: value_and_grad(sampler, noise, evaluate, Mode.parse(mode)), device) | {"batch": batch}  # type: ignore[arg-type]
     for name, other in zip(("times_faster_than_seedselect", "times_a_plain_sample"), others, strict=True):
         if "seconds" in other:
             pair = (other["seconds"], row["seconds"])
@@ -410,9 +410,9 @@ def largest(
     while 2 * batch <= size.most and _fits(sampler.with_steps(2), evaluate, 2 * batch):
         batch *= 2
     tidy()
-    whole = replace(sampler, room=Room())
+    whole = replace(sampler, batch_sizes=BatchSizes())
     noise = draw_noise(whole, batch)
-    row = measured(lambda: slope(whole, noise, evaluate, Mode.parse("one_vjp@0.5")), device, repeats=1)  # type: ignore[arg-type]
+    row = measured(lambda: value_and_grad(whole, noise, evaluate, Mode.parse("one_vjp@0.5")), device, repeats=1)  # type: ignore[arg-type]
     evaluations = size.steps + 2  # of the U-Net with guidance: all steps, and a backward pass that counts for two
     row |= {"batch": batch, "seconds_per_image": round(row["seconds"] / batch, 4)}
     if rate:
@@ -425,8 +425,8 @@ def largest(
 
 
 def _fits(sampler: Sampler, evaluate: Callable[[Sequence[Tensor]], Found], batch: int) -> bool:
-    slope(sampler, draw_noise(sampler, batch), evaluate, Mode.parse("one_vjp@0.5"))  # type: ignore[arg-type]
-    return not sampler.room.sizes
+    value_and_grad(sampler, draw_noise(sampler, batch), evaluate, Mode.parse("one_vjp@0.5"))  # type: ignore[arg-type]
+    return not sampler.batch_sizes.largest
 
 
 def before_and_after(report: Report, size: Size, parts: Parts, device: torch.device, flops: float, rate: float) -> None:
@@ -481,10 +481,12 @@ def costs(
     found: dict[str, Any] = {}
     for batch in batches:
         sampler = make(size, parts, device, family)
-        latents = sampler.start(draw_noise(sampler, batch)).latents
+        latents = sampler.initial_state(draw_noise(sampler, batch)).latents
         with torch.no_grad():
             step = measured(partial(sampler.predict, latents, sampler.steps[0]), device, repeats=5)["seconds"]
-        work = partial(slope, sampler, draw_noise(sampler, batch), objective(sampler, parts), Mode.parse("one_vjp@0.5"))
+        work = partial(
+            value_and_grad, sampler, draw_noise(sampler, batch), objective(sampler, parts), Mode.parse("one_vjp@0.5")
+        )
         found[f"unet_ms_batch_{batch}"] = round(1000 * step, 2)
         found[f"one_vjp_seconds_batch_{batch}"] = measured(work, device)["seconds"]
         if rate:
@@ -506,7 +508,7 @@ def count(size: Size, parts: Parts, device: torch.device) -> dict[str, Any]:
 
     sampler = make(size, parts, device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        sampler.predict(sampler.start(draw_noise(sampler, 1)).latents, sampler.steps[0])
+        sampler.predict(sampler.initial_state(draw_noise(sampler, 1)).latents, sampler.steps[0])
     millions = sum(weight.numel() for weight in parts.unet.parameters()) / 1e6
     return {"tflop": counter.get_total_flops() / 1e12, "unet_million_parameters": round(millions, 1)}
 

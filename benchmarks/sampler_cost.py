@@ -98,13 +98,13 @@ class Bench:
 
     def gradient(self, batch: int) -> BenchmarkRow:
         """One iteration against a plain sample, both by our loop."""
-        from seedbank.selection.sampling.gradients import slope
+        from seedbank.selection.sampling.gradients import value_and_grad
         from seedbank.selection.sampling.modes import Mode
 
         noise, mode = self._noise(batch), Mode.parse(MODE)
 
         def iterate() -> Any:
-            return slope(self.sampler, noise, self.objective.evaluate, mode)
+            return value_and_grad(self.sampler, noise, self.objective.evaluate, mode)
 
         mine, others = in_turns(iterate, self._drawn(noise), self.turns)
         ratio = mine / others
@@ -137,7 +137,7 @@ class Bench:
             import torch
 
             with torch.no_grad():
-                return to_pixels(self.sampler.family.decode(self.sampler.run(noise)))
+                return to_pixels(self.sampler.family.decode(self.sampler.denoise(noise)))
 
         return draw
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from seedbank.errors import RefusedError, UsageError, VerificationError
@@ -19,6 +18,7 @@ from seedbank.inspection.trace import trace
 from seedbank.models import load_encoder, load_guard, load_pipeline
 from seedbank.models.parts.world import generator, render
 from seedbank.records import sha256
+from seedbank.selection.sampling.noise import stacked
 from seedbank.selection.sampling.sampler import make_sampler
 from seedbank.selection.seeds import Seed
 from seedbank.storage.images import pixel_digest
@@ -58,7 +58,7 @@ def test_every_image_is_stored_true_and_comes_from_the_find(made: Made, expanded
     for image in expanded.images:
         data = made.bank.store.get(f"{expanded.folder}/images/{image.image}.png")
         seed = Seed.from_safetensors(made.bank.store.get(f"{expanded.folder}/seeds/{image.seed}.safetensors"))
-        pixels = sampler.draw(torch.from_numpy(seed.latents.copy()))
+        pixels = sampler.draw(stacked([seed]))[0]
         assert (sha256(data), seed.digest, pixel_digest(pixels)) == (image.image, image.seed, image.pixels)
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
         assert set(seed.lineage.parents) <= known

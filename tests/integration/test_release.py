@@ -41,16 +41,16 @@ class Auditor:
 @pytest.fixture(scope="module")
 def auditor(tmp_path_factory: pytest.TempPathFactory) -> Auditor:
     """With a release of two images of the shipped model."""
-    import torch
 
     from seedbank.models import load_pipeline
+    from seedbank.selection.sampling.noise import stacked
     from seedbank.selection.sampling.sampler import make_sampler
 
     loaded, home = load_pipeline("parts"), tmp_path_factory.mktemp("home")
     sampler = make_sampler(loaded.pipeline, PROMPT, loaded.sampler)
 
     def draw(seed: Seed) -> np.ndarray:
-        return sampler.draw(torch.from_numpy(seed.latents.copy()))
+        return sampler.draw(stacked([seed]))[0]
 
     network = loaded.pipeline.unet.config
     shape = (network.in_channels, network.sample_size, network.sample_size)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from seedbank.bank import Bank
@@ -24,6 +23,7 @@ from seedbank.models import load_pipeline
 from seedbank.models.parts.world import generator, render
 from seedbank.records import sha256
 from seedbank.references.records import Reference, ReferenceSet, Rights
+from seedbank.selection.sampling.noise import stacked
 from seedbank.selection.sampling.sampler import make_sampler
 from seedbank.selection.search import recipes
 from seedbank.selection.seeds import Seed
@@ -182,7 +182,7 @@ def test_everything_the_record_names_is_stored_and_true(finished: tuple[Bank, Re
     for candidate in (*trial.plain, *trial.candidates):
         data = bank.store.get(f"{trial.folder}/images/{candidate.image}.png")
         seed = Seed.from_safetensors(bank.store.get(f"{trial.folder}/seeds/{candidate.seed}.safetensors"))
-        pixels = sampler.draw(torch.from_numpy(seed.latents.copy()))
+        pixels = sampler.draw(stacked([seed]))[0]
         assert (sha256(data), seed.digest) == (candidate.image, candidate.seed)
         assert png(pixels) == data
         assert pixel_digest(pixels) == candidate.pixels

@@ -100,7 +100,7 @@ class Problem:
         """The rule: made from the references and, for all methods alike, from what :data:`POOL` plain seeds give."""
         with torch.no_grad():
             noise = draws(f"{self.concept}/pool", range(POOL), self.sampler.noise_shape)
-            images = self.sampler.family.decode(self.sampler.run(noise.to(self.sampler.family.device))).clamp(0, 1)
+            images = self.sampler.family.decode(self.sampler.denoise(noise.to(self.sampler.family.device))).clamp(0, 1)
             return self._unexplored.against(self._unexplored.guard.embed(images))
 
     @cached_property
@@ -218,7 +218,7 @@ def finish(
     ``asked`` is the problem as it was given, where ``problem`` has a tuned pipeline: its guard and objective judge.
     """
     judged, sampler = asked or problem, problem.sampler
-    scored = [judged.objective.score(sampler.finish(torch.from_numpy(seed.latents.copy()))) for seed in seeds]
+    scored = [judged.objective.score(sampler.finish(torch.from_numpy(seed.latents.copy())[None])) for seed in seeds]
     objective = [float(found.objective) for found in scored]
     pixels = [to_pixels(found.images)[0] for found in scored]
     images = from_pixels(np.stack(pixels)).to(sampler.family.device)

@@ -25,7 +25,7 @@ from seedbank.evaluation.finetuning import (
 from seedbank.evaluation.harness import Budget, Meter, Method, Outcome, Problem, finish
 from seedbank.evaluation.runners import climb_without_gradients
 from seedbank.selection.judging.targets import make_paper_targets
-from seedbank.selection.sampling.gradients import slope
+from seedbank.selection.sampling.gradients import value_and_grad
 from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.noise import plain_seed, stacked, to_numpy
 from seedbank.selection.search import updates
@@ -256,7 +256,9 @@ class _Climb:
     def step(self, iteration: int) -> int:
         """Evaluate the active starts and move those that go on; the cost."""
         rows = self.active
-        found = slope(self.sampler, self.noise[rows], self.objective.evaluate, self.mode, trail=self.objective.trail)
+        found = value_and_grad(
+            self.sampler, self.noise[rows], self.objective.evaluate, self.mode, trail=self.objective.trail
+        )
         for place, score in zip(rows, found.evaluation.objective.tolist(), strict=True):
             self.seen[place].append((score, self.noise[place].cpu().clone()))
         going = [row for row, place in enumerate(rows) if self._ended(place) is None]
@@ -379,6 +381,6 @@ def _shape(seed: Seed) -> tuple[int, int, int]:
 
 @torch.no_grad()
 def _score(problem: Problem, noise: Tensor) -> list[float]:
-    latents = problem.sampler.run(noise.to(problem.sampler.family.device))
+    latents = problem.sampler.denoise(noise.to(problem.sampler.family.device))
     scores: list[float] = problem.objective.score(latents).objective.tolist()
     return scores

@@ -102,7 +102,7 @@ def climb_without_gradients(
 
 @torch.no_grad()
 def _draw(sampler: Sampler, score: Score, asked: Asked) -> Tensor:
-    return score(sampler.run(asked.noise.to(sampler.family.device))).detach().cpu().double()
+    return score(sampler.denoise(asked.noise.to(sampler.family.device))).detach().cpu().double()
 
 
 def _lowest(found: Iterable[tuple[float, int, Seed]], keep: int) -> list[tuple[float, int, Seed]]:

@@ -94,6 +94,7 @@ def _drawer(manifest: Manifest, model: str | None) -> Callable[[Seed], np.ndarra
     import torch
 
     from seedbank.models import load_pipeline
+    from seedbank.selection.sampling.noise import stacked
     from seedbank.selection.sampling.sampler import make_sampler
 
     loaded = load_pipeline(model or _source(manifest), dtype=getattr(torch, manifest.sampler.dtype))
@@ -103,7 +104,7 @@ def _drawer(manifest: Manifest, model: str | None) -> Callable[[Seed], np.ndarra
             "another model. Name the right one with --model"
         )
     sampler = make_sampler(loaded.pipeline, manifest.prompt, manifest.sampler)
-    return lambda seed: sampler.draw(torch.from_numpy(seed.latents.copy()))
+    return lambda seed: sampler.draw(stacked([seed]))[0]
 
 
 def _source(manifest: Manifest) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from seedbank.records import Record
 
 
@@ -16,6 +18,8 @@ class SamplerConfig(Record):
     width: int
     dtype: str
     """Data type of the networks' arithmetic; noise and scheduler arithmetic are always float32."""
+    batch_size: int = Field(default=1, ge=1)
+    """How many images are always drawn at once: the last bits of an image depend on it. See ``Sampler.finish``."""
     noise_key: str = "0"
     """For schedulers that add noise on the way: the integer, as a decimal string, whose generator it comes from."""
 

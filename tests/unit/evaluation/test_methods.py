@@ -13,7 +13,7 @@ from seedbank.errors import UsageError
 from seedbank.evaluation.finetuning import Training, lora, textual_inversion
 from seedbank.evaluation.harness import BenchmarkRow, Budget, Meter, Method, Problem, measure, run_benchmark
 from seedbank.evaluation.methods import BAYES, CMA, DOODL, RENO, SEEDSELECT_STOP, ZERO_ORDER, BestOfN, FineTuning, Plain
-from seedbank.selection.sampling.noise import plain_seed
+from seedbank.selection.sampling.noise import plain_seed, stacked
 from seedbank.selection.search.recipes import AdamW
 
 SAMPLE = 8
@@ -152,7 +152,7 @@ def test_a_benchmark_gives_every_method_the_same_starts(problem: Problem, audito
 
 def test_the_auditor_judges_what_was_drawn(problem: Problem, auditor: Any, starts: list[Any]) -> None:
     row = measure(Plain(), problem, auditor, starts, Budget())
-    pictures = [problem.sampler.draw(torch.from_numpy(seed.latents.copy())) for seed in starts]
+    pictures = [problem.sampler.draw(stacked([seed]))[0] for seed in starts]
     logits = auditor(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255)
     assert list(row.right) == (logits.argmax(1) == 0).tolist()
     assert row.confidence == pytest.approx(logits.softmax(1)[:, 0].tolist(), abs=1e-5)

@@ -12,7 +12,7 @@ from torch import Tensor
 from seedbank.evaluation.engines import BayesianMixes, Engine, EvolvedMixes, RestartedNeighbours
 from seedbank.evaluation.runners import Climbed, Told, climb_without_gradients, of_images
 from seedbank.selection.records import SamplerConfig
-from seedbank.selection.sampling.noise import plain_seed
+from seedbank.selection.sampling.noise import plain_seed, stacked
 from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler
 
 ENGINES = ("bayes", "cma", "zero_order")
@@ -53,7 +53,7 @@ def test_it_stays_within_its_budget_and_counts_it(name: str, sampler: Sampler) -
 def test_the_best_seeds_are_the_lowest_scores_seen_and_draw_what_was_scored(name: str, sampler: Sampler) -> None:
     found = run(name, sampler)
     assert list(found.scores) == sorted(score for told in found.trace for score in told.scores)[:3]
-    pixels = sampler.draw(torch.from_numpy(found.best[0].latents.copy()))
+    pixels = sampler.draw(stacked([found.best[0]]))[0]
     assert float(red(from_pixels(pixels[None]))) == pytest.approx(found.scores[0], abs=0.06)
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from seedbank.errors import VerificationError
 from seedbank.models import LoadedModel, load_pipeline
@@ -14,6 +13,7 @@ from seedbank.release import Manifest, replay_release
 from seedbank.release.publish import publish
 from seedbank.release.records import MANIFEST
 from seedbank.release.software import differences
+from seedbank.selection.sampling.noise import stacked
 from seedbank.selection.sampling.sampler import make_sampler
 from seedbank.selection.seeds import Seed
 from seedbank.storage import LocalStore
@@ -40,7 +40,7 @@ def release(model: Path, tmp_path: Path) -> Path:
     sampler = make_sampler(loaded.pipeline, PROMPT, loaded.sampler)
 
     def draw(seed: Seed) -> np.ndarray:
-        return sampler.draw(torch.from_numpy(seed.latents.copy()))
+        return sampler.draw(stacked([seed]))[0]
 
     made = make_trial(make_bank(tmp_path), draw=draw, shape=(4, 8, 8), model=loaded.card, sampler=loaded.sampler)
     folder = publish(made.bank, made.approve().digest).folder

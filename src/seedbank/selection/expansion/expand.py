@@ -169,8 +169,7 @@ class _Run:
         if not self.plan.strict:
             return 0.0
         self.cost += self.sampler.cost(len(self.finds))
-        pictures = [self.sampler.draw(torch.from_numpy(find.latents.copy())) for find in self.finds]
-        images = from_pixels(np.stack(pictures)).to(self.sampler.family.device)
+        images = from_pixels(self.sampler.draw(stacked(self.finds))).to(self.sampler.family.device)
         guard = self.acceptance.guard
         return self.plan.strict * max(float(guard.similarity(images).min()) - guard.threshold, 0.0)
 
@@ -234,7 +233,7 @@ class _Run:
         """Of each, drawn in a batch."""
         self.cost += self.sampler.cost(len(noise))
         family = self.sampler.family
-        return self.acceptance.judge(family.decode(self.sampler.run(noise.to(family.device))).clamp(0, 1))
+        return self.acceptance.judge(family.decode(self.sampler.denoise(noise.to(family.device))).clamp(0, 1))
 
     def _keep(self, kind: Kind, noise: Tensor, lineage: Lineage, embedding: Tensor) -> None:
         """Draw the seed alone, and keep it if it is still accepted and unlike all that were kept before."""
@@ -256,7 +255,7 @@ class _Run:
         """The picture of one seed, from the bytes that are kept."""
         noise = torch.from_numpy(seed.latents.copy())
         self.cost += self.sampler.cost(1)
-        latents = self.sampler.finish(noise)
+        latents = self.sampler.finish(noise[None])
         pixels = to_pixels(self.sampler.family.decode(latents))[0]
         image = from_pixels(pixels[None]).to(latents.device)
         (judged,) = self.acceptance.judge(image)

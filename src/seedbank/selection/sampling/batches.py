@@ -19,13 +19,15 @@ CPU_MESSAGES = ("not enough memory", "can't allocate memory", "DefaultCPUAllocat
 
 
 @dataclass
-class Room:
+class BatchSizes:
     """How many images have been found to fit at once, by kind of work; learnt on the way, so that each limit is hit once."""
 
-    sizes: dict[str, int] = field(default_factory=dict)
+    largest: dict[str, int] = field(default_factory=dict)
 
 
-def in_batches(run: Callable[[slice], T], count: int, *, room: Room | None = None, kind: str = "work") -> list[T]:
+def in_batches(
+    run: Callable[[slice], T], count: int, *, sizes: BatchSizes | None = None, kind: str = "work"
+) -> list[T]:
     """What ``run`` gives for consecutive slices of ``count`` images, as large as memory allows.
 
     Where memory runs out, the slice is halved and tried again; finished slices are kept. Results of images in different slices must not
@@ -34,10 +36,10 @@ def in_batches(run: Callable[[slice], T], count: int, *, room: Room | None = Non
     Raises:
         OutOfMemory: one image alone does not fit.
     """
-    room = room or Room()
+    sizes = sizes or BatchSizes()
     done, found = 0, list[T]()
     while done < count:
-        size = min(room.sizes.get(kind, count), count - done)
+        size = min(sizes.largest.get(kind, count), count - done)
         piece = slice(done, done + size)
         fits, result = _attempt(run, piece)
         if fits:
@@ -49,7 +51,7 @@ def in_batches(run: Callable[[slice], T], count: int, *, room: Room | None = Non
                 "(one_vjp@0.5), a smaller data type (bfloat16) or a device with more memory"
             )
         else:
-            room.sizes[kind] = size // 2
+            sizes.largest[kind] = size // 2
     return found
 
 

@@ -19,7 +19,7 @@ from seedbank.errors import UsageError
 from seedbank.records import Record, canonical_json, sha256
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.batches import in_batches
-from seedbank.selection.sampling.gradients import Evaluate, Slope, slope
+from seedbank.selection.sampling.gradients import Evaluate, ValueAndGrad, value_and_grad
 from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.sampler import Keys, Sampler
 
@@ -54,7 +54,7 @@ class Calibration(Record):
     chosen: str
     reason: str
     checks: tuple[Check, ...] = Field(min_length=1)
-    """From the cheapest to the dearest; of those that cost the same, the one that agrees best comes first."""
+    """From the cheapest to the most expensive; of those that cost the same, the one that agrees best comes first."""
     network_evaluations: int
     """What finding out cost."""
 
@@ -71,7 +71,7 @@ def calibrate(
     """The cheapest of ``modes`` that agrees with the exact gradient at ``noise`` ``[B, C, h, w]`` and goes down there.
 
     Of modes that cost the same, the one with the best cosine. ``evaluate`` and ``trail`` as in
-    :func:`~.gradients.slope`; two seeds are enough. Where none agrees, ``last:3`` is tried, and ``full`` is taken if
+    :func:`~.gradients.value_and_grad`; two seeds are enough. Where none agrees, ``last:3`` is tried, and ``full`` is taken if
     that does not agree either. The same arguments give the same choice.
 
     Raises:
@@ -82,15 +82,15 @@ def calibrate(
     noise = noise.to(sampler.family.device)
     names = dict.fromkeys([*modes, *FALLBACKS])
     parsed = {name: Mode.parse(name) for name in names}
-    exact = slope(sampler, noise, evaluate, parsed["full"], trail=trail, keys=keys)
+    exact = value_and_grad(sampler, noise, evaluate, parsed["full"], trail=trail, keys=keys)
     spent, checks = exact.network_evaluations, []
     for name in names:
         if name == "full":
             found = exact
         else:
-            found = slope(sampler, noise, evaluate, parsed[name], trail=trail, keys=keys)
+            found = value_and_grad(sampler, noise, evaluate, parsed[name], trail=trail, keys=keys)
             spent += found.network_evaluations
-        after = _after(sampler, noise, found, evaluate, trail, keys)
+        after = _after(sampler, noise, found, evaluate, trail=trail, keys=keys)
         spent += sampler.cost(len(noise))
         checks.append(_check(name, noise, found, exact, after))
     checks.sort(key=lambda check: (check.network_evaluations, -min(check.cosines)))
@@ -127,13 +127,11 @@ def calibration_key(sampler: Sampler, *, model: str, prompts: str = "", modes: S
     ``model`` is the digest of the model's content; ``prompts`` names the kind of prompt and objective that share one calibration.
     """
     scheduler = {name: str(value) for name, value in sorted(sampler.scheduler.config.items())}
-    proxy = None if sampler.proxy is None else calibration_key(sampler.proxy, model="")
     facts = {
         "model": model,
         "scheduler": {**scheduler, "class": type(sampler.scheduler).__name__},
         "sampler": sampler.config.model_dump(mode="json"),
         "dtype": str(sampler.family.dtype),
-        "proxy": proxy,
         "prompts": prompts,
         "modes": list(modes),
     }
@@ -141,19 +139,21 @@ def calibration_key(sampler: Sampler, *, model: str, prompts: str = "", modes: S
 
 
 @torch.no_grad()
-def _after(sampler: Sampler, noise: Tensor, found: Slope, evaluate: Evaluate, trail: int, keys: Keys | None) -> Tensor:
+def _after(
+    sampler: Sampler, noise: Tensor, found: ValueAndGrad, evaluate: Evaluate, *, trail: int, keys: Keys | None
+) -> Tensor:
     """The sampler's own objective ``[B]`` a small step down the gradient, along the shell."""
     down = -sphere.unit(sphere.tangent(found.gradient, noise))
     moved = cos(ANGLE) * noise + sin(ANGLE) * sphere.norm(noise) * down
 
     def some(piece: slice) -> Tensor:
-        latents = list(sampler.trail(moved[piece], keys=keys and keys[piece]))
+        latents = list(sampler.denoise_steps(moved[piece], keys=keys and keys[piece]))
         return evaluate(latents[-trail:]).objective
 
-    return torch.cat(in_batches(some, len(noise), room=sampler.room, kind="calibration"))
+    return torch.cat(in_batches(some, len(noise), sizes=sampler.batch_sizes, kind="calibration"))
 
 
-def _check(name: str, noise: Tensor, found: Slope, exact: Slope, after: Tensor) -> Check:
+def _check(name: str, noise: Tensor, found: ValueAndGrad, exact: ValueAndGrad, after: Tensor) -> Check:
     mine, theirs = (sphere.tangent(each.gradient, noise) for each in (found, exact))
     cosines = tuple(sphere.cosine(mine, theirs).nan_to_num(0.0).tolist())
     decreases = tuple((exact.evaluation.objective - after).nan_to_num(-1.0).tolist())

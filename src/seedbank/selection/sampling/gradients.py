@@ -1,19 +1,16 @@
-"""Gradients of the objective with respect to the initial noise, exact or cheaper.
+"""The objective and its gradient with respect to the initial noise, exact or cheaper.
 
 ============  ==========================================================================  ====================
 mode          what is differentiated                                                      network memory
 ============  ==========================================================================  ====================
 full          all steps, each recomputed when the gradient comes back through it           one step
 last:k        the last k steps; what lies before them is taken for constant                one step
-one_vjp@κ     one network Jacobian: that of the clean sample predicted at step κ·N,        one step
-              pulled back by the gradient at the final latents
-proxy:k       all of *another* sampler's steps: the same network in k steps                one step
-proxy         all steps of the sampler set by ``Sampler.with_proxy``, a few-step sibling   one step
+one_vjp@κ     one network Jacobian: that of the x0 predicted at step κ·N, pulled back by   one step
+              the gradient at the final latents
 ============  ==========================================================================  ====================
 
-``one_vjp`` rests on two facts: the predicted clean sample changes with the latents much as the final one does, and only the
-direction of the gradient is used. It keeps one network Jacobian so that the gradient stays on what the model can draw. ``proxy`` scores
-and differentiates what the proxy draws; what is kept must be drawn and judged by the sampler itself.
+``one_vjp`` rests on two facts: the predicted x0 changes with the latents much as the final latents do, and only the direction of the
+gradient is used. It keeps one network Jacobian so that the gradient stays on what the model can draw.
 
 No mode's peak memory grows with the number of steps, but for the latents between the steps, which ``full`` keeps (the network's
 activations are some thousand times as large).
@@ -22,23 +19,41 @@ activations are some thousand times as large).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from seedbank.errors import UsageError
 from seedbank.selection.sampling.batches import in_batches, join
 from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.sampler import Keys, Sampler, State
-from seedbank.selection.search.objective import Evaluation
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An objective at one point.
+
+    Attributes:
+        objective: ``[B]``; lower is better.
+        terms: what it adds up, ``[B]`` each by name, without their weights.
+        images: ``[B, 3, H, W]`` in 0..1.
+        embeddings: ``[B, D]`` of the final images.
+        cotangents: its gradient with respect to each of the latents it looked at; empty where none was asked for.
+    """
+
+    objective: Tensor
+    terms: dict[str, Tensor]
+    images: Tensor
+    embeddings: Tensor
+    cotangents: tuple[Tensor, ...] = ()
+
 
 Evaluate = Callable[[Sequence[Tensor]], Evaluation]
 """Takes the last latents of a pass, gives the objective and its gradient with respect to each of them."""
 
 
 @dataclass(frozen=True)
-class Slope:
+class ValueAndGrad:
     """The objective at some noise and its gradient there, with what it cost."""
 
     gradient: Tensor
@@ -46,112 +61,101 @@ class Slope:
     evaluation: Evaluation
     network_evaluations: int
     """A backward pass through the network is counted as two evaluations, a recomputed forward pass as one."""
-    finite: Tensor
-    """``[B]``: false where the gradient held infinities or no numbers at all, and was set to zero."""
+    finite: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool))
+    """``[B]``: false where the gradient held infinities or NaN, and was set to zero."""
 
 
-def slope(
+def value_and_grad(
     sampler: Sampler, noise: Tensor, evaluate: Evaluate, mode: Mode, *, trail: int = 1, keys: Keys | None = None
-) -> Slope:
+) -> ValueAndGrad:
     """The objective and its gradient at ``noise`` ``[B, C, h, w]``; ``trail`` is how many last latents ``evaluate`` wants.
 
     In smaller batches where memory does not suffice for all at once; ``evaluate`` is then called for each.
 
     Raises:
-        UsageError: mode ``proxy`` without a proxy.
         OutOfMemory: not even one image fits.
     """
-    by = _sampler_of(sampler, mode)
 
-    def some(piece: slice) -> Slope:
-        gradient, found, cost = _pass(by, noise[piece], evaluate, mode, trail, keys and keys[piece])
-        finite = gradient.flatten(1).isfinite().all(1)
-        return Slope(gradient.where(finite[:, None, None, None], 0.0), found, cost, finite)
+    def some(piece: slice) -> ValueAndGrad:
+        some_keys = keys and keys[piece]
+        if mode.kind == "one_vjp":
+            found = _one_vjp(sampler, noise[piece], evaluate, mode, trail=trail, keys=some_keys)
+        else:
+            found = _unrolled(sampler, noise[piece], evaluate, mode, trail=trail, keys=some_keys)
+        finite = found.gradient.flatten(1).isfinite().all(1)
+        return replace(found, gradient=found.gradient.where(finite[:, None, None, None], 0.0), finite=finite)
 
-    found: Slope = join(in_batches(some, len(noise), room=sampler.room, kind=f"gradient {mode.kind}"))
+    found: ValueAndGrad = join(in_batches(some, len(noise), sizes=sampler.batch_sizes, kind=f"gradient {mode.kind}"))
     return found
 
 
-def _sampler_of(sampler: Sampler, mode: Mode) -> Sampler:
-    """Who draws what is scored: the sampler itself, or its proxy."""
-    if mode.kind != "proxy":
-        return sampler
-    if mode.steps:
-        return sampler.with_steps(mode.steps)
-    if sampler.proxy is None:
-        raise UsageError("expected a sampler with a proxy, got none; give one to Sampler.with_proxy or name 'proxy:4'")
-    return sampler.proxy
-
-
-def _pass(
-    sampler: Sampler, noise: Tensor, evaluate: Evaluate, mode: Mode, trail: int, keys: Keys | None
-) -> tuple[Tensor, Evaluation, int]:
-    """Gradient, evaluation and cost in one batch."""
-    count = len(sampler.steps)
-    if mode.kind == "one_vjp":
-        return _one_vjp(sampler, noise, evaluate, min(int(mode.at * count), count - 1), trail, keys)
-    depth = min(mode.steps, count) if mode.kind == "last" else count
-    return _unrolled(sampler, noise, evaluate, depth, trail, keys)
-
-
 def _one_vjp(
-    sampler: Sampler, noise: Tensor, evaluate: Evaluate, at: int, trail: int, keys: Keys | None
-) -> tuple[Tensor, Evaluation, int]:
-    """``g = (∂x̂0(x_k) / ∂x_k)ᵀ u``: the step ``at`` keeps its graph, all others run without.
+    sampler: Sampler, noise: Tensor, evaluate: Evaluate, mode: Mode, *, trail: int, keys: Keys | None
+) -> ValueAndGrad:
+    """``g = (∂x̂0(x_k) / ∂x_k)ᵀ u``: the step ``k = κ·N`` keeps its graph, all others run without.
 
     ``u`` is the gradient at the final latents; where the objective looks at earlier ones too, they are taken to move with the final ones.
     """
-    states = _forward(sampler, [sampler.start(noise)], 0, at, trail, keys)
+    count = len(sampler.steps)
+    at = min(int(mode.at * count), count - 1)
+    # 1. to x_k without a graph
+    states = _forward(sampler, [sampler.initial_state(noise)], range(at), keep=trail, keys=keys)
     before, step = states[-1], sampler.steps[at]
+    # 2. x̂0(x_k) with its graph
     leaf = before.latents.detach().requires_grad_()
     with torch.enable_grad():
         output = sampler.predict(leaf, step)
-        clean = sampler.clean(leaf, output, step)
+        x0 = sampler.predict_x0(leaf, output, step)
+    # 3. on to the final latents without a graph, and u there
     with torch.no_grad():
-        states = [*states, sampler.after(before, output.detach(), clean.detach(), at, keys)]
-    states = _forward(sampler, states, at + 1, len(sampler.steps), trail, keys)
-    found = evaluate([state.latents for state in states[-min(trail, len(sampler.steps)) :]])
-    cotangent = torch.stack(tuple(found.cotangents)).sum(0)
-    (gradient,) = torch.autograd.grad(clean, leaf, cotangent)
-    return gradient, found, sampler.cost(len(noise)) + 2 * sampler.cost(len(noise), 1)
+        states = [*states, sampler.scheduler_step(before, output.detach(), x0.detach(), at, keys)]
+    states = _forward(sampler, states, range(at + 1, count), keep=trail, keys=keys)
+    found = evaluate([state.latents for state in states[-min(trail, count) :]])
+    u = torch.stack(tuple(found.cotangents)).sum(0)
+    # 4. g = Jᵀu
+    (gradient,) = torch.autograd.grad(x0, leaf, u)
+    cost = sampler.cost(len(noise)) + 2 * sampler.cost(len(noise), 1)
+    return ValueAndGrad(gradient, found, cost)
 
 
 def _unrolled(
-    sampler: Sampler, noise: Tensor, evaluate: Evaluate, depth: int, trail: int, keys: Keys | None
-) -> tuple[Tensor, Evaluation, int]:
-    """Back through the last ``depth`` steps, one at a time, each run again with its graph."""
+    sampler: Sampler, noise: Tensor, evaluate: Evaluate, mode: Mode, *, trail: int, keys: Keys | None
+) -> ValueAndGrad:
+    """Back through the last steps (all of them for ``full``), one at a time, each run again with its graph."""
     count = len(sampler.steps)
-    shown = min(trail, count)
-    states = _forward(sampler, [sampler.start(noise)], 0, count, max(depth, shown) + 1, keys)
+    depth, shown = min(mode.steps, count) if mode.kind == "last" else count, min(trail, count)
+    # 1. forwards without a graph, keeping the states that are gone back through
+    states = _forward(sampler, [sampler.initial_state(noise)], range(count), keep=max(depth, shown) + 1, keys=keys)
     found = evaluate([state.latents for state in states[-shown:]])
+    # 2. backwards step by step; each of the latents that the objective looked at adds its own gradient
     arriving = dict(zip(range(count - 1, -1, -1), reversed(found.cotangents), strict=False))
-    latents, clean = torch.zeros_like(states[-1].latents), None
+    gradient = State(torch.zeros_like(states[-1].latents))
     for index in range(count - 1, count - 1 - depth, -1):
         del states[-1]
-        latents, clean = _back_through(sampler, states[-1], index, latents + arriving.get(index, 0.0), clean, keys)
-    gradient = latents * sampler.schedule.start if depth == count else latents
-    return gradient, found, sampler.cost(len(noise)) + 3 * sampler.cost(len(noise), depth)
+        gradient = replace(gradient, latents=gradient.latents + arriving.get(index, 0.0))
+        gradient = _back_through(sampler, states[-1], index, gradient, keys=keys)
+    # 3. to the noise itself
+    whole = gradient.latents * sampler.schedule.init_noise_sigma if depth == count else gradient.latents
+    cost = sampler.cost(len(noise)) + 3 * sampler.cost(len(noise), depth)
+    return ValueAndGrad(whole, found, cost)
 
 
 @torch.no_grad()
-def _forward(sampler: Sampler, states: list[State], first: int, last: int, keep: int, keys: Keys | None) -> list[State]:
-    """``states`` followed by those after the steps ``first`` to ``last`` (exclusive); only the last ``keep`` of them."""
-    for index in range(first, last):
-        states = [*states, sampler.advance(states[-1], index, keys)][-keep:]
+def _forward(sampler: Sampler, states: list[State], steps: range, *, keep: int, keys: Keys | None) -> list[State]:
+    """``states`` followed by those after each of ``steps``; only the last ``keep`` of them."""
+    for index in steps:
+        states = [*states, sampler.denoise_step(states[-1], index, keys)][-keep:]
     return states
 
 
-def _back_through(
-    sampler: Sampler, state: State, index: int, latents: Tensor, clean: Tensor | None, keys: Keys | None
-) -> tuple[Tensor, Tensor | None]:
-    """Gradients at the latents and the remembered clean sample before step ``index``, from those after it."""
+def _back_through(sampler: Sampler, state: State, index: int, gradient: State, *, keys: Keys | None) -> State:
+    """The gradient at ``state``, before step ``index``, from the one after it: at the latents and at the x0 that is looked back at."""
     leaves = [state.latents.detach().requires_grad_()]
-    if state.clean is not None:
-        leaves.append(state.clean.detach().requires_grad_())
+    if state.previous_x0 is not None:
+        leaves.append(state.previous_x0.detach().requires_grad_())
     with torch.enable_grad():
-        after = sampler.advance(State(*leaves), index, keys)
-    outputs, cotangents = [after.latents], [latents]
-    if clean is not None and after.clean is not None:
-        outputs, cotangents = [*outputs, after.clean], [*cotangents, clean]
-    found = torch.autograd.grad(outputs, leaves, cotangents, materialize_grads=True)
-    return found[0], found[1] if len(found) > 1 else None
+        after = sampler.denoise_step(State(*leaves), index, keys)
+    outputs, cotangents = [after.latents], [gradient.latents]
+    if gradient.previous_x0 is not None and after.previous_x0 is not None:
+        outputs, cotangents = [*outputs, after.previous_x0], [*cotangents, gradient.previous_x0]
+    return State(*torch.autograd.grad(outputs, leaves, cotangents, materialize_grads=True))

@@ -1,7 +1,7 @@
-"""Seeds from the references themselves: noise that leads near each of them, mixed with fresh noise.
+"""Seeds from the references themselves: noise that leads near each of them, mixed with white noise.
 
 Running the sampler backwards from a photo's latents (DDIM inversion; Song et al., arXiv 2010.02502) gives noise from which the model draws
-something like that photo, but it is not white and draws it too faithfully. Mixed with fresh noise, it is one more place to start from.
+something like that photo, but it is not white and draws it too faithfully. Mixed with white noise, it is one more place to start from.
 Such seeds compete with plain ones on the same score; none is trusted.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.noise import GENERATOR, draw, integer, to_numpy
 from seedbank.selection.sampling.sampler import Sampler
-from seedbank.selection.sampling.schedules import predicted_noise
+from seedbank.selection.sampling.schedules import predicted_eps
 from seedbank.selection.seeds import Lineage, Seed
 
 ROUNDS = 3
@@ -33,14 +33,14 @@ def invert(sampler: Sampler, latents: Tensor) -> Tensor:
     evaluations of the network (as in arXiv 2312.12540). Noise that a scheduler adds on the way cannot be taken back.
     """
     found = latents.to(sampler.family.device, torch.float32)
-    signal_after, noise_after = 1.0, 0.0
+    alpha_after, sigma_after = 1.0, 0.0
     for step in reversed(sampler.steps):
         after, found = found, found
         for _ in range(ROUNDS):
-            white = predicted_noise(sampler.prediction, step, found, sampler.predict(found, step))
-            found = step.signal * (after - noise_after * white) / signal_after + step.noise * white
-        signal_after, noise_after = step.signal, step.noise
-    return found / sampler.schedule.start
+            eps = predicted_eps(sampler.prediction, step, found, sampler.predict(found, step))
+            found = step.alpha * (after - sigma_after * eps) / alpha_after + step.sigma * eps
+        alpha_after, sigma_after = step.alpha, step.sigma
+    return found / sampler.schedule.init_noise_sigma
 
 
 def inversion_cost(sampler: Sampler, references: int) -> int:
@@ -49,7 +49,7 @@ def inversion_cost(sampler: Sampler, references: int) -> int:
 
 
 def inverted_seeds(sampler: Sampler, latents: Tensor, root: str, shares: Sequence[float]) -> tuple[Seed, ...]:
-    """For each reference's ``latents`` and each share β a seed ``R(√β z_inv + √(1-β) ξ)`` with fresh ξ and the norm of ξ."""
+    """For each reference's ``latents`` and each share β a seed ``R(√β z_inv + √(1-β) ξ)`` with white noise ξ and the norm of ξ."""
     if not shares:
         return ()
     whole = invert(sampler, latents).cpu()
@@ -61,8 +61,8 @@ def inverted_seeds(sampler: Sampler, latents: Tensor, root: str, shares: Sequenc
 
 def _mixed(noise: Tensor, share: float, root: str, row: int) -> Seed:
     number = integer(root, round(1000 * share))
-    fresh = draw(number, (noise.shape[0], noise.shape[1], noise.shape[2]))[None]
-    mixed = sphere.retract(sqrt(share) * noise[None] + sqrt(1 - share) * fresh, sphere.norm(fresh))
+    white = draw(number, (noise.shape[0], noise.shape[1], noise.shape[2]))[None]
+    mixed = sphere.retract(sqrt(share) * noise[None] + sqrt(1 - share) * white, sphere.norm(white))
     note = f"reference {row}, share {share:g}"
     lineage = Lineage(kind="inverted", generator=GENERATOR, integer=number, note=note)
     return Seed(to_numpy(sphere.whiten(mixed, WHITE)[0]), lineage)

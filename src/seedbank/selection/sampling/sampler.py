@@ -4,7 +4,7 @@ A pipeline's own ``__call__`` runs without gradients, so it cannot be used. For 
 run in their own data type; noise and all scheduler arithmetic are float32. A seed is white noise of variance 1: what a scheduler
 multiplies it with before the first step (``init_noise_sigma``) belongs to the sampler.
 
-Some schedulers add fresh noise on the way. It comes from a *key*, a decimal integer: the noise that
+Some schedulers add noise on the way. It comes from a *key*, a decimal integer: the noise that
 ``torch.Generator("cpu").manual_seed(int(key))`` yields step by step, the same that a pipeline draws when it is given that generator. So
 noise to image is one fixed function for each key.
 """
@@ -12,7 +12,7 @@ noise to image is one fixed function for each key.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from seedbank.errors import UsageError
 from seedbank.selection.records import SamplerConfig
-from seedbank.selection.sampling.batches import Room, in_batches
+from seedbank.selection.sampling.batches import BatchSizes, in_batches
 from seedbank.selection.sampling.families import Condition, Family, adapt
 from seedbank.selection.sampling.schedules import (
     FLOW,
@@ -31,21 +31,26 @@ from seedbank.selection.sampling.schedules import (
     Step,
     make_schedule,
     named_scheduler,
-    predicted_clean,
-    predicted_noise,
+    predicted_eps,
+    predicted_x0,
 )
 
+SMALL_IMAGE = 256
+"""Side in pixels of the largest image that counts as small."""
+SMALL_BATCH = 8
+"""Small images drawn at once: one alone leaves a processor idle, and of very many the last batch would be mostly filling."""
+
 Keys = Sequence[str]
-"""One key of fresh noise for each image of a batch."""
+"""For each image of a batch the key of the noise that is drawn on the way."""
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a pass stands between two steps: all that the next step needs."""
+    """Where denoising stands between two steps: all that the next step needs."""
 
     latents: Tensor
-    clean: Tensor | None = None
-    """The clean latents predicted by the step before, where the scheduler looks back."""
+    previous_x0: Tensor | None = None
+    """The clean latents that the step before predicted, where the scheduler looks back at them."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,7 @@ class Sampler:
     config: SamplerConfig
     scheduler: Any = field(repr=False)
     """A copy of the pipeline's scheduler, from which :meth:`with_steps` makes other schedules. It is never stepped."""
-    proxy: Sampler | None = None
-    """A cheaper sampler over the same noise, for the gradient mode ``proxy``; see :meth:`with_proxy`."""
-    room: Room = field(default_factory=Room, repr=False, compare=False)
+    batch_sizes: BatchSizes = field(default_factory=BatchSizes, repr=False, compare=False)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -82,120 +85,134 @@ class Sampler:
     def notes(self) -> tuple[str, ...]:
         """What the person who asked should know: so far, whether a part of the prompt was cut off."""
         cut = self.condition.cut
-        return (f"the prompt is longer than the model takes; it was not told {cut!r}",) if cut else ()
+        return (f"the prompt is longer than the model takes; it does not see {cut!r}",) if cut else ()
 
     def cost(self, batch: int, steps: int | None = None) -> int:
         """Network evaluations (one image, one conditioning) of ``steps`` steps, all of them by default."""
         return batch * len(self.condition) * (len(self.steps) if steps is None else steps)
 
     def with_steps(self, count: int) -> Sampler:
-        """The same network and prompt in ``count`` steps: for previews and as a proxy. Takes the same seeds."""
+        """The same network and prompt in ``count`` steps, for previews. Takes the same seeds."""
         config = self.config.model_copy(update={"num_inference_steps": count})
         schedule = make_schedule(self.scheduler, self.family.timing(count, config), self.family.device)
-        return replace(self, schedule=schedule, config=config, proxy=None, room=Room())
+        return replace(self, schedule=schedule, config=config, batch_sizes=BatchSizes())
 
-    def with_proxy(self, proxy: Sampler) -> Sampler:
-        """This sampler with another one, over the same noise, to take gradients from.
+    def with_prompt(self, prompt: str) -> Sampler:
+        """The same network and schedule for another prompt."""
+        return replace(self, condition=self.family.condition(prompt, self.config), batch_sizes=BatchSizes())
 
-        Raises:
-            UsageError: the two do not take the same seeds.
-        """
-        if proxy.noise_shape != self.noise_shape:
-            raise UsageError(
-                f"expected a proxy that takes noise of shape {self.noise_shape}, got one of {proxy.noise_shape}; choose a "
-                "few-step model of the same latent space and size"
-            )
-        return replace(self, proxy=proxy)
-
-    def start(self, noise: Tensor) -> State:
+    def initial_state(self, noise: Tensor) -> State:
         """Before the first step: the noise ``[B, C, h, w]`` as the scheduler wants it."""
-        return State(noise.to(self.family.device, torch.float32) * self.schedule.start)
+        return State(noise.to(self.family.device, torch.float32) * self.schedule.init_noise_sigma)
 
-    def advance(self, state: State, index: int, keys: Keys | None = None) -> State:
+    def denoise_step(self, state: State, index: int, keys: Keys | None = None) -> State:
         """After step ``index``. Differentiable in ``state``; ``keys`` are ``config.noise_key`` for all images by default."""
         step = self.steps[index]
         output = self.predict(state.latents, step)
-        return self.after(state, output, self.clean(state.latents, output, step), index, keys)
+        return self.scheduler_step(state, output, self.predict_x0(state.latents, output, step), index, keys)
 
-    def after(self, state: State, output: Tensor, clean: Tensor, index: int, keys: Keys | None = None) -> State:
-        """After step ``index``, given the network's ``output`` at ``state`` and the ``clean`` latents it stands for."""
+    def scheduler_step(self, state: State, output: Tensor, x0: Tensor, index: int, keys: Keys | None = None) -> State:
+        """After step ``index``, given the network's ``output`` at ``state`` and the ``x0`` it stands for.
+
+        The weighted sum of :mod:`seedbank.selection.sampling.schedules`.
+        """
         step = self.steps[index]
-        fresh = self._fresh(state.latents, index, keys) if step.fresh else None
-        moved = self._moved(state, output, clean, step, fresh)
-        return State(moved, clean if self.schedule.remembers else None)
+        latents = step.x0 * x0
+        if step.eps:
+            latents = latents + step.eps * predicted_eps(self.prediction, step, state.latents, output)
+        if step.latents:
+            latents = latents + step.latents * state.latents
+        if step.previous_x0:  # begun in the middle there is none: first order, as if x0 had not changed
+            latents = latents + step.previous_x0 * (x0 if state.previous_x0 is None else state.previous_x0)
+        if step.noise:
+            latents = latents + step.noise * self._noise(state.latents, index, keys)
+        return State(latents, x0 if self.schedule.multistep else None)
 
     def predict(self, latents: Tensor, step: Step) -> Tensor:
         """The network's guided output at ``step``."""
-        seen = latents if step.divisor == 1 else latents / step.divisor
-        return self.family.predict(seen, step.timestep, self.condition, self.config.guidance_scale)
+        scaled = latents if step.input_divisor == 1 else latents / step.input_divisor
+        return self.family.predict(scaled, step.timestep, self.condition, self.config.guidance_scale)
 
-    def clean(self, latents: Tensor, output: Tensor, step: Step) -> Tensor:
-        """The clean latents that ``output`` predicts at ``step``."""
-        return predicted_clean(self.prediction, step, latents, output)
+    def predict_x0(self, latents: Tensor, output: Tensor, step: Step) -> Tensor:
+        """The clean latents that the network's ``output`` at ``latents`` stands for."""
+        return predicted_x0(self.prediction, step, latents, output)
 
-    def move(
-        self, latents: Tensor, output: Tensor, step: Step, *, history: Tensor | None = None, fresh: Tensor | None = None
-    ) -> Tensor:
-        """The latents after ``step``; ``history`` is the clean sample of the step before, ``fresh`` the noise to add."""
-        return self._moved(State(latents, history), output, self.clean(latents, output, step), step, fresh)
-
-    def trail(
+    def denoise_steps(
         self, latents: Tensor, first: int = 0, last: int | None = None, *, keys: Keys | None = None
     ) -> Iterator[Tensor]:
         """The latents after each of the steps ``first`` to ``last`` (exclusive). Differentiable.
 
-        ``latents`` are noise if ``first`` is 0, else the latents after step ``first - 1``, without a history.
+        ``latents`` are noise if ``first`` is 0, else the latents after step ``first - 1``, without the x0 predicted there.
         """
-        state = self.start(latents) if first == 0 else State(latents)
+        state = self.initial_state(latents) if first == 0 else State(latents)
         for index in range(first, len(self.steps) if last is None else last):
-            state = self.advance(state, index, keys)
+            state = self.denoise_step(state, index, keys)
             yield state.latents
 
     @torch.no_grad()
-    def run(self, latents: Tensor, first: int = 0, last: int | None = None, *, keys: Keys | None = None) -> Tensor:
-        """The latents after the steps ``first`` to ``last`` (exclusive) as in :meth:`trail`, without gradients.
+    def denoise(self, latents: Tensor, first: int = 0, last: int | None = None, *, keys: Keys | None = None) -> Tensor:
+        """The latents after the steps ``first`` to ``last`` (exclusive) as in :meth:`denoise_steps`, without gradients.
 
-        In smaller batches where memory does not suffice for all at once.
+        For scores and previews: in one batch, or in smaller ones where memory does not suffice, so the last bits depend on how many
+        images are denoised together. What is kept is made by :meth:`finish`.
         """
+        return self._denoise(latents, first, last, keys, kind="sampling")
 
-        def some(piece: slice) -> Tensor:
-            state = self.start(latents[piece]) if first == 0 else State(latents[piece])
-            for index in range(first, len(self.steps) if last is None else last):
-                state = self.advance(state, index, keys and keys[piece])
-            return state.latents
+    def finish(self, noise: Tensor, *, keys: Keys | None = None) -> Tensor:
+        """The final latents ``[n, C, h, w]`` of the seeds ``noise`` ``[n, C, h, w]``, for what is kept, judged and replayed.
 
-        return torch.cat(in_batches(some, len(latents), room=self.room, kind="sampling"))
-
-    def finish(self, noise: Tensor, *, key: str | None = None) -> Tensor:
-        """The final latents ``[1, C, h, w]`` of *one* seed ``[C, h, w]``.
-
-        Always in a batch of one, because the last bits of a batched result depend on the batch: what is kept, judged and replayed
-        is made so.
+        The last bits of a result depend on the size of the batch it was made in, because kernels sum in another order. So seeds are
+        always drawn in batches of ``config.batch_size``, the last one filled up with its last seed: within a batch of one size, an
+        image depends neither on its neighbours nor on its place (tested), so its bytes do not depend on how many are drawn together.
+        Where memory does not suffice for such a batch, it is halved, and the last bits may be others.
         """
-        return self.run(noise[None], keys=None if key is None else [key])
+        return self._in_fixed_batches(noise, self._finish, keys)
 
     @torch.no_grad()
-    def draw(self, noise: Tensor, *, key: str | None = None) -> npt.NDArray[np.uint8]:
-        """The picture ``[H, W, 3]`` of one seed ``[C, h, w]``."""
-        pixels: npt.NDArray[np.uint8] = to_pixels(self.family.decode(self.finish(noise, key=key)))[0]
-        return pixels
+    def decode(self, latents: Tensor) -> Tensor:
+        """The images ``[n, 3, H, W]`` in about 0..1 of final latents ``[n, C, h, w]``, in the same batches as :meth:`finish`."""
+        return self._in_fixed_batches(latents, self._decode)
 
-    def _moved(self, state: State, output: Tensor, clean: Tensor, step: Step, fresh: Tensor | None) -> Tensor:
-        """The weighted sum of :mod:`seedbank.selection.sampling.schedules`."""
-        total = step.clean * clean
-        if step.white:
-            total = total + step.white * predicted_noise(self.prediction, step, state.latents, output)
-        if step.latents:
-            total = total + step.latents * state.latents
-        if step.history and state.clean is not None:
-            total = total + step.history * state.clean
-        elif step.history:  # begun in the middle: first order, as if the clean sample had not changed
-            total = total + step.history * clean
-        if fresh is not None:
-            total = total + step.fresh * fresh
-        return total
+    def draw(self, noise: Tensor, *, keys: Keys | None = None) -> npt.NDArray[np.uint8]:
+        """The images ``[n, H, W, 3]`` of the seeds ``noise`` ``[n, C, h, w]``: the bytes that are kept. See :meth:`finish`."""
+        return to_pixels(self.decode(self.finish(noise, keys=keys)))
 
-    def _fresh(self, latents: Tensor, index: int, keys: Keys | None) -> Tensor:
+    def _finish(self, noise: Tensor, keys: Keys | None) -> Tensor:
+        return self._denoise(noise, 0, None, keys, kind="drawing")
+
+    def _decode(self, latents: Tensor, _keys: Keys | None) -> Tensor:
+        pieces = in_batches(
+            lambda piece: self.family.decode(latents[piece]),
+            len(latents),
+            sizes=self.batch_sizes,
+            kind="decoding",
+        )
+        return torch.cat(pieces)
+
+    def _in_fixed_batches(
+        self, rows: Tensor, work: Callable[[Tensor, Keys | None], Tensor], keys: Keys | None = None
+    ) -> Tensor:
+        """``work`` of ``rows`` in batches of exactly ``config.batch_size``; what the last one was filled up with is left out."""
+        size, done = self.config.batch_size, list[Tensor]()
+        for first in range(0, len(rows), size):
+            batch = rows[first : first + size]
+            missing = size - len(batch)
+            own = None if keys is None else [*keys[first : first + size], *[keys[-1]] * missing]
+            filled = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])])
+            done.append(work(filled, own)[: len(batch)])
+        return torch.cat(done)
+
+    @torch.no_grad()
+    def _denoise(self, latents: Tensor, first: int, last: int | None, keys: Keys | None, *, kind: str) -> Tensor:
+        def some(piece: slice) -> Tensor:
+            state = self.initial_state(latents[piece]) if first == 0 else State(latents[piece])
+            for index in range(first, len(self.steps) if last is None else last):
+                state = self.denoise_step(state, index, keys and keys[piece])
+            return state.latents
+
+        return torch.cat(in_batches(some, len(latents), sizes=self.batch_sizes, kind=kind))
+
+    def _noise(self, latents: Tensor, index: int, keys: Keys | None) -> Tensor:
         """The noise that step ``index`` adds, ``[B, C, h, w]``: draw number ``index`` of each key's generator."""
         chosen = [self.config.noise_key] if keys is None else keys
         drawn = torch.stack([_draw(key, index, latents.shape[1:]) for key in chosen])
@@ -252,7 +269,13 @@ def default_config(pipeline: Any) -> SamplerConfig:
         height=usual.side,
         width=usual.side,
         dtype=str(adapt(pipeline).dtype).removeprefix("torch."),
+        batch_size=usual_batch_size(usual.side, usual.side),
     )
+
+
+def usual_batch_size(height: int, width: int) -> int:
+    """How many images are drawn at once: :data:`SMALL_BATCH` small ones, large ones one by one, which fits wherever one fits."""
+    return SMALL_BATCH if height * width <= SMALL_IMAGE**2 else 1
 
 
 def to_pixels(images01: Tensor) -> npt.NDArray[np.uint8]:

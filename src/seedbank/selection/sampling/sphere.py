@@ -84,8 +84,8 @@ def _levelled(seeds: Tensor, limit: float) -> Tensor:
     for band in _bands(height, width, seeds.device):
         count = float(band.sum())
         mean = power[..., band].mean(-1)
-        room = limit * sqrt(2 / count)  # each place's power is exponential, and its mirror image's the same
-        gain[..., band] = (mean.clamp(max(1 - room, 0.05), 1 + room) / mean.clamp_min(1e-12)).sqrt()[..., None]
+        slack = limit * sqrt(2 / count)  # each place's power is exponential, and its mirror image's the same
+        gain[..., band] = (mean.clamp(max(1 - slack, 0.05), 1 + slack) / mean.clamp_min(1e-12)).sqrt()[..., None]
     constant = power[..., 0, 0].sqrt()
     gain[..., 0, 0] = (constant.clamp(max=limit) / constant.clamp_min(1e-12)).clamp(max=1)
     return torch.as_tensor(torch.fft.ifft2(spectrum * gain, norm="ortho").real)

@@ -117,7 +117,7 @@ def explore(
     chosen = survivors(pool.previews, plan) if few else list(range(len(candidates)))
     while len(pool) < len(chosen):
         batch = chosen[len(pool) : len(pool) + plan.batch]
-        found = objective.score(sampler.run(candidates.noise(batch).to(sampler.family.device)))
+        found = objective.score(sampler.denoise(candidates.noise(batch).to(sampler.family.device)))
         looks = guard.embed(found.images)
         judged = (guard.judge(looks).cpu(), found.embeddings.cpu(), looks.cpu())
         pool = pool.join(Explored(torch.tensor(batch), found.objective.cpu(), *judged, pool.previews))
@@ -162,5 +162,5 @@ def choose_starts(pool: Explored, count: int, plan: Explore) -> list[int]:
 
 @torch.no_grad()
 def _preview(few: Sampler, objective: Objective, candidates: PoolSeeds, batch: range) -> tuple[Tensor, Tensor]:
-    found = objective.score(few.run(candidates.noise(batch).to(few.family.device)))
+    found = objective.score(few.denoise(candidates.noise(batch).to(few.family.device)))
     return found.images, found.objective.cpu()

@@ -6,14 +6,11 @@ Where it does not, as with a name it never read, the two pools lie equally near,
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from seedbank.selection.judging.acceptance import Acceptance
 from seedbank.selection.judging.targets import nearness
-from seedbank.selection.sampling.batches import Room
 from seedbank.selection.sampling.noise import draws
 from seedbank.selection.sampling.sampler import Sampler
 
@@ -35,13 +32,13 @@ def name_effect(sampler: Sampler, acceptance: Acceptance, *, guard_embeddings: T
         guard_embeddings: of a pool of images drawn with the prompt, under the guard, ``[n, G]``.
         embeddings: of the same images, under the objective's encoder, ``[n, D]``.
     """
-    unnamed = replace(sampler, condition=sampler.family.condition("", sampler.config), proxy=None, room=Room())
+    unnamed = sampler.with_prompt("")
     guard, targets = acceptance.guard, acceptance.targets
     by_encoder: list[Tensor] = []
     by_guard: list[Tensor] = []
     for first in range(0, UNNAMED, BATCH):
         noise = draws("nameless", range(first, min(first + BATCH, UNNAMED)), sampler.noise_shape)
-        images = unnamed.family.decode(unnamed.run(noise.to(unnamed.family.device))).clamp(0, 1)
+        images = unnamed.family.decode(unnamed.denoise(noise.to(unnamed.family.device))).clamp(0, 1)
         by_encoder.append(nearness(acceptance.encoder(images), targets.prototypes))
         by_guard.append(nearness(guard.embed(images), guard.prototypes))
     named_by_encoder = nearness(embeddings.to(targets.prototypes.device), targets.prototypes)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seedbank.selection.judging.targets import Encoder, Targets, nearness
+from seedbank.selection.sampling.gradients import Evaluation
 from seedbank.selection.sampling.sphere import norm
 from seedbank.selection.search.views import Window, look
 
@@ -172,25 +173,6 @@ class PaperAppearance:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The objective at one point.
-
-    Attributes:
-        objective: ``[B]``, the weighted sum.
-        terms: each term's value ``[B]`` by name, without its weight.
-        images: ``[B, 3, H, W]`` in 0..1.
-        embeddings: ``[B, D]`` of the final images.
-        cotangents: gradient of the sum with respect to each latents of the trail; empty where none was asked for.
-    """
-
-    objective: Tensor
-    terms: dict[str, Tensor]
-    images: Tensor
-    embeddings: Tensor
-    cotangents: tuple[Tensor, ...] = ()
-
-
-@dataclass(frozen=True)
 class Objective:
     """A weighted sum of ``terms``. The first is the one the others are clipped against where ``balanced``."""
 
@@ -242,7 +224,7 @@ class Objective:
     def _balanced(self, values: Sequence[Tensor], decoded: Tensor, picture: Tensor, final: Tensor) -> Tensor:
         """Each term's gradient, scaled by its weight and clipped to the length of the first one's.
 
-        What comes through the picture is clipped there, so that the sum goes back through the decoder, which is dear, once; what comes
+        What comes through the picture is clipped there, so that the sum goes back through the decoder, which is expensive, once; what comes
         from the latents themselves is clipped to what then arrives.
         """
         slopes = [torch.autograd.grad(v.sum(), (picture, final), retain_graph=True, allow_unused=True) for v in values]

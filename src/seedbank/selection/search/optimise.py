@@ -11,10 +11,10 @@ from torch import Tensor
 
 from seedbank.selection.judging.guard import Guard
 from seedbank.selection.sampling import sphere
-from seedbank.selection.sampling.gradients import Slope, slope
+from seedbank.selection.sampling.gradients import Evaluation, ValueAndGrad, value_and_grad
 from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.sampler import Sampler
-from seedbank.selection.search.objective import Evaluation, Objective
+from seedbank.selection.search.objective import Objective
 from seedbank.selection.search.recipes import Recipe
 from seedbank.selection.search.rules import Limits, Reading, best_reading, outrun, stop_reason
 from seedbank.selection.search.updates import Memory, first_memory, move
@@ -117,16 +117,16 @@ class Climb:
         moved, memory = self._move(ways, active, stopped, slope, iteration)
         return Ways(ways.starts, moved, best, memory, tuple(traces), tuple(stopped)), found.images, cost
 
-    def _evaluate(self, noise: Tensor, iteration: int) -> tuple[Evaluation, Slope | None, int]:
+    def _evaluate(self, noise: Tensor, iteration: int) -> tuple[Evaluation, ValueAndGrad | None, int]:
         if iteration >= self.recipe.iterations:
-            return self.objective.score(self.sampler.run(noise)), None, self.sampler.cost(len(noise))
+            return self.objective.score(self.sampler.denoise(noise)), None, self.sampler.cost(len(noise))
         views = windows(self.root, f"views {iteration}", self.recipe.views, smallest=SMALLEST_VIEW)
         evaluate = partial(self.objective.evaluate, views=views)
-        found = slope(self.sampler, noise, evaluate, self.mode, trail=self.recipe.trail)
+        found = value_and_grad(self.sampler, noise, evaluate, self.mode, trail=self.recipe.trail)
         return found.evaluation, found, found.network_evaluations
 
     def _read(
-        self, noise: Tensor, origin: Tensor, found: Evaluation, slope: Slope | None, iteration: int
+        self, noise: Tensor, origin: Tensor, found: Evaluation, slope: ValueAndGrad | None, iteration: int
     ) -> list[Reading]:
         count = len(noise)
         contrasts = found.terms["contrast"].tolist() if "contrast" in found.terms else [None] * count
@@ -158,7 +158,7 @@ class Climb:
         return self.recipe.keep == "last" or best_reading(trace, self.limits.threshold) is trace[-1]
 
     def _move(
-        self, ways: Ways, active: list[int], stopped: list[str], slope: Slope | None, iteration: int
+        self, ways: Ways, active: list[int], stopped: list[str], slope: ValueAndGrad | None, iteration: int
     ) -> tuple[Tensor, Memory]:
         going = [row for row, position in enumerate(active) if not stopped[position]]
         if slope is None or not going:
@@ -177,7 +177,7 @@ class Climb:
         return noise, kept
 
 
-def _steepness(noise: Tensor, slope: Slope) -> list[float]:
+def _steepness(noise: Tensor, slope: ValueAndGrad) -> list[float]:
     """Lengths of the tangent gradients; infinite where the gradient was not finite."""
     lengths = sphere.norm(sphere.tangent(slope.gradient, noise)).flatten()
     return lengths.where(slope.finite, torch.inf).tolist()

@@ -314,7 +314,7 @@ class Search:
     def _judge(self, found: Found, seed: Seed, start: Seed, *, start_guard: float | None, ended: str) -> Picture:
         """Draw ``seed`` alone, score exactly the bytes that are kept, and say whether they are accepted."""
         noise = torch.from_numpy(seed.latents.copy())
-        drawn = found.objective.score(self.sampler.finish(noise))
+        drawn = found.objective.score(self.sampler.finish(noise[None]))
         pixels = to_pixels(drawn.images)[0]
         image = from_pixels(pixels[None]).to(self.photos)
         (judged,) = found.acceptance.judge(image, starts=None if start_guard is None else [start_guard])

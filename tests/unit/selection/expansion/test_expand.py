@@ -17,7 +17,7 @@ from seedbank.selection.judging.acceptance import Acceptance, make_acceptance
 from seedbank.selection.judging.guard import make_guard
 from seedbank.selection.records import SamplerConfig
 from seedbank.selection.sampling.mixes import neighbours, repelled
-from seedbank.selection.sampling.noise import plain_seed
+from seedbank.selection.sampling.noise import plain_seed, stacked
 from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler
 from seedbank.selection.search.recipes import BALANCED
 from seedbank.selection.seeds import Lineage, Seed
@@ -41,7 +41,7 @@ def wanted(sampler: Sampler, find: Seed) -> torch.Tensor:
     """What five near neighbours of the find draw: the references."""
     centre = torch.from_numpy(find.latents.copy())[None]
     near = neighbours(centre, repelled("references", range(5), sampler.noise_shape), 0.8)
-    return from_pixels(np.stack([sampler.draw(seed) for seed in near]))
+    return from_pixels(sampler.draw(near))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_what_is_kept_is_accepted_distinct_and_drawn_alone(
     distances = 1 - acceptance.guard.embed(images).double() @ acceptance.guard.embed(images).double().T
     assert float(distances[~torch.eye(COUNT, dtype=torch.bool)].min()) >= PLAN.apart - 1e-6  # type: ignore[operator]
     for child in expansion.offspring:
-        assert np.array_equal(sampler.draw(torch.from_numpy(child.seed.latents.copy())), child.pixels)
+        assert np.array_equal(sampler.draw(stacked([child.seed]))[0], child.pixels)
 
 
 def test_lineage_leads_back_to_the_find(expansion: Expansion, find: Seed) -> None:
@@ -212,4 +212,4 @@ def test_what_cannot_be_expanded_is_refused(sampler: Sampler, acceptance: Accept
 
 
 def _picture(sampler: Sampler, seed: Seed) -> torch.Tensor:
-    return from_pixels(sampler.draw(torch.from_numpy(seed.latents.copy()))[None])
+    return from_pixels(sampler.draw(stacked([seed]))[0][None])

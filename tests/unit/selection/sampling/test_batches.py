@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from seedbank.errors import OutOfMemory, SeedbankError
-from seedbank.selection.sampling.batches import Room, in_batches, is_out_of_memory, join
+from seedbank.selection.sampling.batches import BatchSizes, in_batches, is_out_of_memory, join
 
 
 @settings(max_examples=12, deadline=None)  # each lack of memory collects garbage, which takes a while
 @given(count=st.integers(1, 40), limit=st.integers(1, 40), first=st.integers(0, 40))
 def test_every_image_is_done_once_in_order_whatever_fits(count: int, limit: int, first: int) -> None:
-    room = Room({"work": first} if first else {})
+    sizes = BatchSizes({"work": first} if first else {})
     tried: list[int] = []
 
     def run(piece: slice) -> list[int]:
@@ -27,7 +27,7 @@ def test_every_image_is_done_once_in_order_whatever_fits(count: int, limit: int,
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return list(range(count))[piece]
 
-    done = in_batches(run, count, room=room)
+    done = in_batches(run, count, sizes=sizes)
     assert [image for part in done for image in part] == list(range(count))
     refused = [size for size in tried if size > limit]
     assert refused == sorted(set(refused), reverse=True), "a size that did not fit is not tried again"
@@ -54,10 +54,10 @@ def test_another_fault_is_not_taken_for_a_lack_of_memory() -> None:
 
 
 def test_limits_are_kept_by_kind_of_work() -> None:
-    room = Room({"sampling": 2})
+    fits = BatchSizes({"sampling": 2})
     sizes: list[int] = []
-    in_batches(lambda piece: sizes.append(piece.stop - piece.start), 4, room=room, kind="gradient full")
-    in_batches(lambda piece: sizes.append(piece.stop - piece.start), 4, room=room, kind="sampling")
+    in_batches(lambda piece: sizes.append(piece.stop - piece.start), 4, sizes=fits, kind="gradient full")
+    in_batches(lambda piece: sizes.append(piece.stop - piece.start), 4, sizes=fits, kind="sampling")
     assert sizes == [4, 2, 2]
 
 

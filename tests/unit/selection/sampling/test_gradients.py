@@ -21,10 +21,10 @@ from seedbank.errors import OutOfMemory, UsageError
 from seedbank.selection.judging.targets import Targets, make_targets, stack_images
 from seedbank.selection.records import SamplerConfig
 from seedbank.selection.sampling.families.precision import scaled
-from seedbank.selection.sampling.gradients import slope
+from seedbank.selection.sampling.gradients import Evaluation, value_and_grad
 from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.sampler import Sampler, State, make_sampler
-from seedbank.selection.search.objective import Evaluation, Objective, PaperAppearance, PaperSemantic
+from seedbank.selection.search.objective import Objective, PaperAppearance, PaperSemantic
 from support import pipelines as tiny
 
 SD = {"steps_offset": 1, **tiny.BETAS}
@@ -103,9 +103,9 @@ def noise(sampler: Sampler) -> Tensor:
 def test_full_is_plain_autograd_in_every_family(any_sampler: Sampler) -> None:
     noise = _noise(any_sampler)
     leaf = noise.clone().requires_grad_()
-    loss = TRAIL.loss(list(any_sampler.trail(leaf))[-3:])
+    loss = TRAIL.loss(list(any_sampler.denoise_steps(leaf))[-3:])
     (exact,) = torch.autograd.grad(loss.sum(), leaf)
-    found = slope(any_sampler, noise, TRAIL, Mode.parse("full"), trail=3)
+    found = value_and_grad(any_sampler, noise, TRAIL, Mode.parse("full"), trail=3)
     _same(found.gradient, exact)
     torch.testing.assert_close(found.evaluation.objective, loss.detach())
     assert found.network_evaluations == 4 * any_sampler.cost(2)
@@ -115,17 +115,17 @@ def test_full_is_plain_autograd_in_every_family(any_sampler: Sampler) -> None:
 def test_last_k_is_autograd_from_the_kth_last_state_in_every_family(any_sampler: Sampler) -> None:
     noise = _noise(any_sampler)
     with torch.no_grad():
-        state = any_sampler.start(noise)
+        state = any_sampler.initial_state(noise)
         for index in range(3):
-            state = any_sampler.advance(state, index)
+            state = any_sampler.denoise_step(state, index)
     prefix, leaf = state.latents, state.latents.detach().requires_grad_()
-    state, states = State(leaf, state.clean), [State(prefix)]  # what is remembered of the prefix is constant
+    state, states = State(leaf, state.previous_x0), [State(prefix)]  # what is remembered of the prefix is constant
     for index in (3, 4):
-        state = any_sampler.advance(state, index)
+        state = any_sampler.denoise_step(state, index)
         states.append(state)
     loss = TRAIL.loss([state.latents for state in states])
     (exact,) = torch.autograd.grad(loss.sum(), leaf)
-    found = slope(any_sampler, noise, TRAIL, Mode.parse("last:2"), trail=3)
+    found = value_and_grad(any_sampler, noise, TRAIL, Mode.parse("last:2"), trail=3)
     _same(found.gradient, exact)
     torch.testing.assert_close(found.evaluation.objective, loss.detach())
     assert found.network_evaluations == any_sampler.cost(2) + 3 * any_sampler.cost(2, 2)
@@ -135,16 +135,16 @@ def test_last_k_is_autograd_from_the_kth_last_state_in_every_family(any_sampler:
 def test_one_vjp_is_one_jacobian_in_every_family(any_sampler: Sampler, mode: str, at: int) -> None:
     noise = _noise(any_sampler)
     with torch.no_grad():
-        states = [any_sampler.start(noise)]
+        states = [any_sampler.initial_state(noise)]
         for index in range(5):
-            states.append(any_sampler.advance(states[-1], index))
+            states.append(any_sampler.denoise_step(states[-1], index))
     leaves = [state.latents.detach().requires_grad_() for state in states[-3:]]
     cotangent = torch.stack(torch.autograd.grad(TRAIL.loss(leaves).sum(), leaves)).sum(0)
     step = any_sampler.steps[at]
     _, exact = torch.autograd.functional.vjp(
-        lambda x: any_sampler.clean(x, any_sampler.predict(x, step), step), states[at].latents, cotangent
+        lambda x: any_sampler.predict_x0(x, any_sampler.predict(x, step), step), states[at].latents, cotangent
     )
-    found = slope(any_sampler, noise, TRAIL, Mode.parse(mode), trail=3)
+    found = value_and_grad(any_sampler, noise, TRAIL, Mode.parse(mode), trail=3)
     _same(found.gradient, exact)
     torch.testing.assert_close(found.evaluation.objective, TRAIL.loss(leaves).detach())
     assert found.network_evaluations == any_sampler.cost(2) + 2 * any_sampler.cost(2, 1)
@@ -154,61 +154,39 @@ def test_full_is_plain_autograd_through_decoder_and_encoder(
     sampler: Sampler, objective: Objective, noise: Tensor
 ) -> None:
     leaf = noise.clone().requires_grad_()
-    trail = list(sampler.trail(leaf))
+    trail = list(sampler.denoise_steps(leaf))
     loss = _loss(objective, trail[-3:])
     (exact,) = torch.autograd.grad(loss.sum(), leaf)
-    found = slope(sampler, noise, objective.evaluate, Mode.parse("full"), trail=3)
+    found = value_and_grad(sampler, noise, objective.evaluate, Mode.parse("full"), trail=3)
     _same(found.gradient, exact)
     torch.testing.assert_close(found.evaluation.objective, loss.detach())
-
-
-def test_a_proxy_of_few_steps_is_the_full_gradient_of_fewer_steps(any_sampler: Sampler) -> None:
-    noise = _noise(any_sampler)
-    few = slope(any_sampler.with_steps(3), noise, TRAIL, Mode.parse("full"), trail=3)
-    found = slope(any_sampler, noise, TRAIL, Mode.parse("proxy:3"), trail=3)
-    assert torch.equal(found.gradient, few.gradient)
-    assert torch.equal(found.evaluation.objective, few.evaluation.objective)
-    assert found.network_evaluations == few.network_evaluations
-
-
-def test_a_proxy_may_be_another_model_over_the_same_noise(sampler: Sampler, noise: Tensor) -> None:
-    turbo = tiny.stable_diffusion(EulerDiscreteScheduler(timestep_spacing="trailing", **SD))
-    one_step = make_sampler(turbo, "ab", _config(1, 0.0))
-    found = slope(sampler.with_proxy(one_step), noise, Pull(), Mode.parse("proxy"))
-    assert torch.equal(found.gradient, slope(one_step, noise, Pull(), Mode.parse("full")).gradient)
-    assert found.network_evaluations == 4 * one_step.cost(2)
-
-
-def test_a_proxy_that_is_not_there_is_asked_for(sampler: Sampler, noise: Tensor) -> None:
-    with pytest.raises(UsageError, match=r"expected a sampler with a proxy, got none; give one to Sampler\.with_proxy"):
-        slope(sampler, noise, Pull(), Mode.parse("proxy"))
 
 
 @pytest.mark.parametrize("mode", ["full", "last:2", "one_vjp@0.5"])
 def test_a_small_step_against_the_gradient_lowers_the_objective(
     sampler: Sampler, objective: Objective, noise: Tensor, mode: str
 ) -> None:
-    found = slope(sampler, noise, objective.evaluate, Mode.parse(mode), trail=3)
+    found = value_and_grad(sampler, noise, objective.evaluate, Mode.parse(mode), trail=3)
     step = 1e-2 * found.gradient / found.gradient.flatten(1).norm(dim=1)[:, None, None, None]
-    after = slope(sampler, noise - step, objective.evaluate, Mode.parse("full"), trail=3).evaluation.objective
+    after = value_and_grad(sampler, noise - step, objective.evaluate, Mode.parse("full"), trail=3).evaluation.objective
     assert (after < found.evaluation.objective).all()
 
 
 def test_the_images_of_a_batch_do_not_feel_each_other(sampler: Sampler, objective: Objective, noise: Tensor) -> None:
-    both = slope(sampler, noise, objective.evaluate, Mode.parse("full"), trail=3).gradient
-    alone = slope(sampler, noise[1:], objective.evaluate, Mode.parse("full"), trail=3).gradient
+    both = value_and_grad(sampler, noise, objective.evaluate, Mode.parse("full"), trail=3).gradient
+    alone = value_and_grad(sampler, noise[1:], objective.evaluate, Mode.parse("full"), trail=3).gradient
     _close(both[1:], alone)
 
 
 def test_fresh_noise_follows_the_keys(noise: Tensor) -> None:
     ancestral = make_sampler(tiny.stable_diffusion(EulerAncestralDiscreteScheduler(**SD)), "ab", _config(3))
-    both = slope(ancestral, noise, Pull(), Mode.parse("full"), keys=["1", "2"])
-    alone = slope(ancestral, noise[1:], Pull(), Mode.parse("full"), keys=["2"])
+    both = value_and_grad(ancestral, noise, Pull(), Mode.parse("full"), keys=["1", "2"])
+    alone = value_and_grad(ancestral, noise[1:], Pull(), Mode.parse("full"), keys=["2"])
     _close(both.gradient[1:], alone.gradient)
-    torch.testing.assert_close(both.evaluation.images, ancestral.run(noise, keys=["1", "2"]))
+    torch.testing.assert_close(both.evaluation.images, ancestral.denoise(noise, keys=["1", "2"]))
 
 
-@pytest.mark.parametrize("mode", ["full", "last:3", "one_vjp@0.5", "proxy:3"])
+@pytest.mark.parametrize("mode", ["full", "last:3", "one_vjp@0.5"])
 @pytest.mark.parametrize("scheduler", [DDIMScheduler(clip_sample=False, **SD), DPMSolverMultistepScheduler(**SD)])
 def test_memory_does_not_grow_with_the_steps(scheduler: Any, mode: str) -> None:
     pipeline = tiny.stable_diffusion(scheduler)
@@ -226,7 +204,7 @@ def test_the_measure_of_memory_sees_plain_autograd_grow() -> None:
 
 @pytest.mark.parametrize("mode", ["full", "last:2", "one_vjp@0.5"])
 def test_a_gradient_that_is_not_finite_is_zero_and_flagged_alone(sampler: Sampler, noise: Tensor, mode: str) -> None:
-    clean = slope(sampler, noise, Pull(), Mode.parse(mode))
+    clean = value_and_grad(sampler, noise, Pull(), Mode.parse(mode))
 
     def broken(trail: Sequence[Tensor]) -> Evaluation:
         found = Pull()(trail)
@@ -234,7 +212,7 @@ def test_a_gradient_that_is_not_finite_is_zero_and_flagged_alone(sampler: Sample
         poisoned[0, 0, 0, 0] = float("nan")
         return replace(found, cotangents=(*found.cotangents[:-1], poisoned))
 
-    found = slope(sampler, noise, broken, Mode.parse(mode))
+    found = value_and_grad(sampler, noise, broken, Mode.parse(mode))
     assert found.finite.tolist() == [False, True]
     assert not found.gradient[0].any()
     assert torch.equal(found.gradient[1], clean.gradient[1])
@@ -284,7 +262,7 @@ def _seen(sampler: Sampler, noise: Tensor, scale: float) -> Tensor:
         (cotangent,) = torch.autograd.grad(value.sum(), leaf)
         return Evaluation(value.detach(), {}, images.detach(), images.detach().flatten(1), (cotangent,))
 
-    return slope(sampler, noise, look, Mode.parse("full")).gradient
+    return value_and_grad(sampler, noise, look, Mode.parse("full")).gradient
 
 
 @pytest.mark.parametrize("mode", ["full", "last:2", "one_vjp@0.5"])
@@ -292,14 +270,14 @@ def test_a_batch_that_does_not_fit_is_halved_and_gives_the_same(mode: str) -> No
     pipeline = tiny.stable_diffusion()
     sampler = make_sampler(pipeline, "ab", _config(3))
     noise = torch.randn(3, *sampler.noise_shape, generator=torch.Generator().manual_seed(3))
-    expected = slope(sampler, noise, Pull(), Mode.parse(mode))
+    expected = value_and_grad(sampler, noise, Pull(), Mode.parse(mode))
 
     def refuse(_module: Any, inputs: tuple[Tensor, ...]) -> None:
         if inputs[0].requires_grad and len(inputs[0]) > 2 * 2:
             raise torch.OutOfMemoryError("out of memory")
 
     pipeline.unet.register_forward_pre_hook(refuse)
-    found = slope(sampler, noise, Pull(), Mode.parse(mode))
+    found = value_and_grad(sampler, noise, Pull(), Mode.parse(mode))
     _close(found.gradient, expected.gradient)
     torch.testing.assert_close(found.evaluation.terms["pull"], expected.evaluation.terms["pull"])
     assert (found.network_evaluations, len(found.finite)) == (expected.network_evaluations, 3)
@@ -313,10 +291,10 @@ def test_not_even_one_image_fits(sampler_config: SamplerConfig) -> None:
         raise torch.OutOfMemoryError("out of memory")
 
     with pytest.raises(OutOfMemory, match=r"for the gradient one_vjp of a single image; .* a cheaper gradient mode"):
-        slope(sampler, _noise(sampler), full, Mode.parse("one_vjp@0.5"))
+        value_and_grad(sampler, _noise(sampler), full, Mode.parse("one_vjp@0.5"))
 
 
-@pytest.mark.parametrize("text", ["", "half", "last:0", "one_vjp", "one_vjp@1.5", "full:2", "proxy:0", "proxy:"])
+@pytest.mark.parametrize("text", ["", "half", "last:0", "one_vjp", "one_vjp@1.5", "full:2", "proxy"])
 def test_what_is_no_mode_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected a gradient mode 'full', 'last:k' or 'one_vjp@x'"):
         Mode.parse(text)
@@ -343,12 +321,12 @@ def _close(found: Tensor, other: Tensor) -> None:
 
 
 def _go(sampler: Sampler, mode: str) -> None:
-    slope(sampler, _noise(sampler), Pull(), Mode.parse(mode))
+    value_and_grad(sampler, _noise(sampler), Pull(), Mode.parse(mode))
 
 
 def _plain(sampler: Sampler) -> None:
     leaf = _noise(sampler).requires_grad_()
-    *_, last = sampler.trail(leaf)
+    *_, last = sampler.denoise_steps(leaf)
     torch.autograd.grad(last.sum(), leaf)
 
 

@@ -33,6 +33,13 @@ ZERO_SNR = {"beta_schedule": "squaredcos_cap_v2", "rescale_betas_zero_snr": True
 FLOW_DPM = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
 
 Build = Callable[..., Any]
+BUILDS: dict[str, Build] = {
+    "sd": tiny.stable_diffusion,
+    "lcm": lambda: tiny.stable_diffusion(LCMScheduler(**SD), consistency=True),
+    "sdxl": tiny.sdxl,
+    "sd3": tiny.sd3,
+    "flux": tiny.flux,
+}
 CASES: list[tuple[str, Build, Any, float]] = [
     ("sd DDIM", tiny.stable_diffusion, DDIMScheduler(clip_sample=False, **SD), 4.5),
     ("sd DDIM unguided", tiny.stable_diffusion, DDIMScheduler(clip_sample=False, **SD), 1.0),
@@ -90,7 +97,7 @@ def test_same_noise_gives_the_pipelines_own_latents(case: tuple[str, Build, Any,
     for steps in (6, 1) if name in ONE_STEP else (6, 17) if "DPM" in name else (6,):
         sampler = make_sampler(pipeline, "ab c", _config(steps, guidance))
         noise = _noise(sampler)
-        ours = sampler.run(noise, keys=["7", "8"])
+        ours = sampler.denoise(noise, keys=["7", "8"])
         theirs = _theirs(pipeline, sampler, noise, "latent")
         torch.testing.assert_close(ours, theirs, rtol=0, atol=ROUNDING * float(theirs.abs().max()))
 
@@ -101,7 +108,7 @@ def test_same_noise_gives_the_pipelines_own_image(build: Build) -> None:
     sampler = make_sampler(pipeline, "ab c", _config(4, 4.5))
     noise = _noise(sampler)
     theirs = _theirs(pipeline, sampler, noise, "np")
-    assert np.array_equal(to_pixels(sampler.family.decode(sampler.run(noise))), (theirs * 255).round())
+    assert np.array_equal(to_pixels(sampler.family.decode(sampler.denoise(noise))), (theirs * 255).round())
 
 
 @pytest.mark.parametrize(
@@ -119,12 +126,12 @@ def test_the_comparison_would_see_another_guidance_or_prompt(build: Build, guida
     pipeline = build()
     usual = make_sampler(pipeline, "ab c", _config(4, guidance))
     noise = _noise(usual)
-    latents = usual.run(noise)
+    latents = usual.denoise(noise)
     for other in (
         make_sampler(pipeline, "ab c", _config(4, guidance + 3)),
         make_sampler(pipeline, "abd", _config(4, guidance)),
     ):
-        assert float((other.run(noise) - latents).abs().max()) > 2 * ROUNDING * float(latents.abs().max())
+        assert float((other.denoise(noise) - latents).abs().max()) > 2 * ROUNDING * float(latents.abs().max())
 
 
 def test_sizes_are_inputs_of_sdxl() -> None:
@@ -137,30 +144,30 @@ def test_sizes_are_inputs_of_sdxl() -> None:
 def test_fresh_noise_is_fixed_by_its_key_whatever_the_batch(scheduler: Any) -> None:
     sampler = make_sampler(tiny.stable_diffusion(scheduler), "ab", _config(5, 1.0))
     noise = _noise(sampler)
-    both = sampler.run(noise, keys=["3", "4"])
-    torch.testing.assert_close(both[1:], sampler.run(noise[1:], keys=["4"]))
-    torch.testing.assert_close(both[:1], sampler.finish(noise[0], key="3"))
-    assert not torch.allclose(both[1:], sampler.run(noise[1:], keys=["3"]))
-    assert torch.equal(sampler.run(noise), sampler.run(noise))
+    both = sampler.denoise(noise, keys=["3", "4"])
+    torch.testing.assert_close(both[1:], sampler.denoise(noise[1:], keys=["4"]))
+    torch.testing.assert_close(both[:1], sampler.finish(noise[:1], keys=["3"]))
+    assert not torch.allclose(both[1:], sampler.denoise(noise[1:], keys=["3"]))
+    assert torch.equal(sampler.denoise(noise), sampler.denoise(noise))
     other = replace(sampler, config=sampler.config.model_copy(update={"noise_key": "9"}))
-    torch.testing.assert_close(other.run(noise), sampler.run(noise, keys=["9", "9"]))
+    torch.testing.assert_close(other.denoise(noise), sampler.denoise(noise, keys=["9", "9"]))
 
 
 @pytest.mark.parametrize("scheduler", [EulerDiscreteScheduler(**SD), DPMSolverMultistepScheduler(**SD)])
 def test_a_pass_begun_in_the_middle_goes_on(scheduler: Any) -> None:
     sampler = make_sampler(tiny.stable_diffusion(scheduler), "ab", _config(5))
     noise = _noise(sampler)
-    state = sampler.start(noise)
+    state = sampler.initial_state(noise)
     with torch.no_grad():
         for index in range(len(sampler.steps)):
-            state = sampler.advance(state, index)
-    torch.testing.assert_close(state.latents, sampler.run(noise))
-    after = sampler.run(sampler.run(noise, 0, 2), 2)
-    if sampler.schedule.remembers:  # its history is lost, so it takes a first-order step there
+            state = sampler.denoise_step(state, index)
+    torch.testing.assert_close(state.latents, sampler.denoise(noise))
+    after = sampler.denoise(sampler.denoise(noise, 0, 2), 2)
+    if sampler.schedule.multistep:  # its history is lost, so it takes a first-order step there
         assert 0 < float((after - state.latents).abs().max()) < 0.1 * float(state.latents.abs().max())
     else:
         torch.testing.assert_close(after, state.latents)
-    assert torch.equal(sampler.run(noise, 0, 0), sampler.start(noise).latents)
+    assert torch.equal(sampler.denoise(noise, 0, 0), sampler.initial_state(noise).latents)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -169,10 +176,10 @@ def test_noise_and_schedule_are_float32_whatever_the_network_is(dtype: torch.dty
     pipeline = tiny.stable_diffusion(EulerDiscreteScheduler(**SD)).to(dtype)
     sampler = make_sampler(pipeline, "ab", _config())
     noise = _noise(sampler)
-    found = sampler.run(noise)
+    found = sampler.denoise(noise)
     assert found.dtype == sampler.family.decode(found).dtype == torch.float32
     assert sampler.family.dtype == dtype
-    torch.testing.assert_close(found, exact.run(noise), rtol=0, atol=0.03 * float(found.abs().max()))
+    torch.testing.assert_close(found, exact.denoise(noise), rtol=0, atol=0.03 * float(found.abs().max()))
 
 
 def test_a_vae_that_needs_float32_gets_it_and_the_pipeline_stays_as_it_was() -> None:
@@ -202,7 +209,7 @@ def test_the_config_names_the_scheduler(pipeline: Any, name: str) -> None:
     noise = _noise(sampler)
     usual = make_sampler(pipeline, "a", _config(6))
     assert usual.config.scheduler == "DDIMScheduler"
-    assert torch.equal(usual.run(noise), sampler.run(noise)) == (name == "DDIMScheduler")
+    assert torch.equal(usual.denoise(noise), sampler.denoise(noise)) == (name == "DDIMScheduler")
 
 
 def test_a_scheduler_nobody_knows_is_refused(pipeline: Any) -> None:
@@ -216,23 +223,37 @@ def test_fewer_steps_over_the_same_noise(pipeline: Any, sampler_config: SamplerC
     assert (len(few.steps), few.config.num_inference_steps, few.cost(3)) == (2, 2, 3 * 2 * 2)
     direct = make_sampler(pipeline, "a", sampler_config.model_copy(update={"num_inference_steps": 2}))
     noise = _noise(sampler)
-    assert torch.equal(few.run(noise), direct.run(noise))
+    assert torch.equal(few.denoise(noise), direct.denoise(noise))
 
 
-def test_a_proxy_takes_the_same_seeds(pipeline: Any, sampler_config: SamplerConfig) -> None:
-    sampler = make_sampler(pipeline, "a", sampler_config)
-    other = make_sampler(pipeline, "a", sampler_config.model_copy(update={"height": 32}))
-    with pytest.raises(UsageError, match=r"expected a proxy that takes noise of shape \(4, 8, 8\), got .*\(4, 16, 8\)"):
-        sampler.with_proxy(other)
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_an_images_bytes_do_not_depend_on_what_is_drawn_with_it(build: Build, batch_size: int) -> None:
+    config = _config(2).model_copy(update={"batch_size": batch_size})
+    sampler = make_sampler(build(), "ab", config)
+    noise = torch.randn(5, *sampler.noise_shape, generator=_generator(6))
+    keys = [str(number) for number in range(5)]
+    together = sampler.finish(noise, keys=keys)
+    for row in range(5):
+        assert torch.equal(sampler.finish(noise[row : row + 1], keys=keys[row : row + 1])[0], together[row])
+    order = [3, 0, 4, 2, 1]
+    assert torch.equal(sampler.finish(noise[order], keys=[keys[row] for row in order]), together[order])
+    assert torch.equal(sampler.decode(together)[order], sampler.decode(together[order]))
+    assert np.array_equal(sampler.draw(noise)[2], sampler.draw(noise[2:3])[0])
 
 
-def test_a_seed_is_drawn_alone_whatever_else_is_drawn(pipeline: Any, sampler_config: SamplerConfig) -> None:
-    sampler = make_sampler(pipeline, "a", sampler_config)
-    noise = torch.randn(3, *sampler.noise_shape)
-    first = sampler.draw(noise[1])
-    sampler.run(noise)
-    assert np.array_equal(first, sampler.draw(noise[1]))
-    assert np.array_equal(from_pixels(first[None]).permute(0, 2, 3, 1)[0].mul(255).round().numpy(), first)
+def test_seeds_are_drawn_in_batches_of_one_size(pipeline: Any, sampler_config: SamplerConfig) -> None:
+    sampler = make_sampler(pipeline, "a", sampler_config.model_copy(update={"batch_size": 3}))
+    sizes: list[int] = []
+    watched = pipeline.unet.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    sampler.finish(torch.randn(4, *sampler.noise_shape))
+    watched.remove()
+    assert sizes == [3 * len(sampler.condition)] * 2 * len(sampler.steps)
+
+
+def test_pixels_there_and_back() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    assert np.array_equal(to_pixels(from_pixels(pixels)), pixels)
 
 
 def test_sampling_leaves_the_pipeline_as_it_was(pipeline: Any, sampler_config: SamplerConfig) -> None:
@@ -245,12 +266,12 @@ def test_a_batch_that_does_not_fit_is_halved_and_gives_the_same(sampler_config: 
     pipeline = tiny.stable_diffusion()
     sampler = make_sampler(pipeline, "ab", sampler_config)
     noise = torch.randn(5, *sampler.noise_shape, generator=torch.Generator().manual_seed(5))
-    expected = sampler.run(noise)
+    expected = sampler.denoise(noise)
     limit = Limit(pipeline.unet, rows=2 * 2)
-    torch.testing.assert_close(sampler.run(noise), expected)
-    assert sampler.room.sizes == {"sampling": 2}
+    torch.testing.assert_close(sampler.denoise(noise), expected)
+    assert sampler.batch_sizes.largest == {"sampling": 2}
     limit.refused = 0
-    sampler.run(noise)
+    sampler.denoise(noise)
     assert limit.refused == 0, "a limit once found is kept to"
 
 
@@ -259,7 +280,7 @@ def test_not_even_one_image_fits(sampler_config: SamplerConfig) -> None:
     sampler = make_sampler(pipeline, "ab", sampler_config)
     Limit(pipeline.unet, rows=1)
     with pytest.raises(OutOfMemory, match="out of memory for the sampling of a single image; choose a smaller image"):
-        sampler.run(torch.randn(3, *sampler.noise_shape))
+        sampler.denoise(torch.randn(3, *sampler.noise_shape))
 
 
 @pytest.mark.parametrize(
@@ -300,7 +321,7 @@ def test_cost_counts_images_branches_and_steps(pipeline: Any) -> None:
 )
 def test_a_prompt_that_does_not_fit_is_cut_off_and_said_so(build: Build, prompt: str, cut: str) -> None:
     pipeline = build()
-    with pytest.warns(UserWarning, match="the prompt is longer than the model takes; it was not told"):
+    with pytest.warns(UserWarning, match="the prompt is longer than the model takes; it does not see"):
         sampler = make_sampler(pipeline, prompt, _config())
     assert sampler.condition.cut.replace(" ", "") == cut.replace(" ", "") or cut in sampler.condition.cut
     assert sampler.notes
@@ -379,7 +400,7 @@ def test_a_codec_without_an_encoder_says_what_is_lost(build_pipeline: Any) -> No
     pipeline.vae.encoder = None
     sampler = make_sampler(pipeline, "a", _config())
     assert not sampler.family.can_encode
-    assert sampler.draw(torch.randn(sampler.noise_shape)).shape == (16, 16, 3)
+    assert sampler.draw(torch.randn(1, *sampler.noise_shape)).shape == (1, 16, 16, 3)
     with pytest.raises(
         UsageError, match=r"expected a VAE with an encoder, got AutoencoderKL .* leave out the appearance"
     ):

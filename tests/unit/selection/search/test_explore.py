@@ -106,9 +106,9 @@ def test_inverted_noise_leads_back_to_its_picture(build_pipeline: Any, sampler_c
         sampler_config.model_copy(update={"guidance_scale": 1.0, "num_inference_steps": 50}),
     )
     noise = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(4))
-    clean = many.run(noise)
-    back = many.run(invert(many, clean))
-    strange = many.run(torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(5)))
+    clean = many.denoise(noise)
+    back = many.denoise(invert(many, clean))
+    strange = many.denoise(torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(5)))
     assert (back - clean).norm() < 0.2 * (strange - clean).norm()
 
 

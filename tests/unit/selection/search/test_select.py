@@ -14,7 +14,7 @@ import torch
 from seedbank.errors import VerificationError
 from seedbank.selection import BALANCED, SEEDSELECT_V1, THOROUGH, Event, Progress, Recipe, Selection, select
 from seedbank.selection.records import SamplerConfig
-from seedbank.selection.sampling.noise import draw, integer
+from seedbank.selection.sampling.noise import draw, integer, stacked
 from seedbank.selection.sampling.sampler import make_sampler
 from seedbank.selection.search.explore import Explored, choose_starts
 from seedbank.selection.search.name_effect import UNNAMED
@@ -66,7 +66,7 @@ def test_seeds_stay_on_the_shell_and_in_the_trust_region(found: Selection) -> No
 def test_a_kept_picture_is_what_its_seed_draws_alone(found: Selection, pipeline: Any) -> None:
     sampler = make_sampler(pipeline, "ab", found.sampler)
     for picture in (*found.plain, *(find.picture for find in found.finds)):
-        assert np.array_equal(sampler.draw(torch.from_numpy(picture.seed.latents.copy())), picture.pixels)
+        assert np.array_equal(sampler.draw(stacked([picture.seed]))[0], picture.pixels)
 
 
 def test_lineage_leads_from_a_find_to_an_integer(found: Selection) -> None:

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from seedbank.errors import UsageError
 from seedbank.selection.sampling.families.base import Codec, Condition, Family, Sampling
 from seedbank.selection.sampling.families.transformer import Flux, StableDiffusion3
 from seedbank.selection.sampling.families.unet import StableDiffusion, StableDiffusionXL
+from seedbank.selection.seeds import Seed
 
 __all__ = [
     "ADAPTERS",
@@ -25,6 +29,7 @@ __all__ = [
     "StableDiffusion3",
     "StableDiffusionXL",
     "adapt",
+    "pipeline_latents",
 ]
 
 ADAPTERS: Mapping[str, Callable[[Any], Family]] = {
@@ -46,6 +51,15 @@ def adapt(pipeline: Any) -> Family:
     name = type(pipeline).__name__
     if name not in ADAPTERS:
         raise UsageError(
-            f"expected one of {', '.join(ADAPTERS)}, got a {name}; other families need an adapter in selection.families"
+            f"expected one of {', '.join(ADAPTERS)}, got a {name}; other families need an adapter in seedbank.selection.sampling.families"
         )
     return ADAPTERS[name](pipeline)
+
+
+def pipeline_latents(pipeline: Any, seed: Seed) -> Tensor:
+    """What ``pipeline`` takes as ``latents=`` to draw ``seed``: a batch of one, in its own layout (packed for Flux) and data type.
+
+    Raises:
+        UsageError: its family is not supported.
+    """
+    return adapt(pipeline).pipeline_latents(torch.from_numpy(seed.latents.copy())[None])

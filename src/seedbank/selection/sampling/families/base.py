@@ -18,12 +18,12 @@ from seedbank.selection.sampling.families.precision import in_dtype
 
 @dataclass(frozen=True)
 class Condition:
-    """What the network is told: one row for each branch of guidance, the empty prompt first where there are two.
+    """What the network is conditioned on: one row for each branch of guidance, the empty prompt first where there are two.
 
     Attributes:
         text: ``[b, T, D]``, the text encoder's states.
         extra: further inputs of the network by the name of its argument, ``[b, …]`` each.
-        cut: what of the prompt the tokenizer had no room for; the network was not told of it.
+        cut: what of the prompt is beyond the tokenizer's limit; the network does not see it.
     """
 
     text: Tensor
@@ -87,10 +87,16 @@ class Family(Protocol):
         """What the pipeline gives its scheduler's ``set_timesteps``."""
 
     def condition(self, prompt: str, config: SamplerConfig) -> Condition:
-        """What the network is told of ``prompt``: two branches when guided by comparison with the empty prompt, else one."""
+        """What the network is conditioned on for ``prompt``: two branches when guided by comparison with the empty prompt, else one."""
 
     def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
         """The network's output for ``[B, C, h, w]`` at ``timestep``, guided, float32. Differentiable."""
+
+    def pipeline_latents(self, noise: Tensor) -> Tensor:
+        """What the stock pipeline takes as ``latents=`` for the seeds ``noise`` ``[B, C, h, w]``: their layout, device and data type.
+
+        Not multiplied with ``init_noise_sigma``: the pipeline does that itself.
+        """
 
     def decode(self, latents: Tensor) -> Tensor:
         """Images ``[B, 3, H, W]`` of latents. Differentiable."""
@@ -207,6 +213,10 @@ class Adapter:
         """Whether the VAE has an encoder."""
         return self.codec.can_encode
 
+    def pipeline_latents(self, noise: Tensor) -> Tensor:
+        """``[B, C, h, w]``, as they are."""
+        return noise.to(self.device, self.dtype)
+
     def decode(self, latents: Tensor) -> Tensor:
         """Images in about 0..1."""
         return self.codec.decode(latents)
@@ -225,12 +235,12 @@ def guide(output: Tensor, branches: int, scale: float) -> Tensor:
 
 
 def cut_off(prompt: str, tokenizers: Sequence[tuple[Any, int]]) -> str:
-    """What of ``prompt`` does not fit the roomiest of several tokenizers with the room each has, in tokens.
+    """What of ``prompt`` is beyond the largest limit, in tokens, of several tokenizers.
 
-    Diffusers cuts a prompt off at each tokenizer's end; what the roomiest takes, the model has been told.
+    Diffusers cuts a prompt off at each tokenizer's limit; what the largest one takes, the model sees.
     """
-    tokenizer, room = max(tokenizers, key=lambda pair: pair[1])
+    tokenizer, limit = max(tokenizers, key=lambda pair: pair[1])
     tokens = tokenizer(prompt, add_special_tokens=True, truncation=False, verbose=False).input_ids
-    if len(tokens) <= room:
+    if len(tokens) <= limit:
         return ""
-    return str(tokenizer.decode(tokens[room - 1 :], skip_special_tokens=True)).strip()
+    return str(tokenizer.decode(tokens[limit - 1 :], skip_special_tokens=True)).strip()

@@ -52,11 +52,11 @@ class StableDiffusion3(Adapter):
     def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
         """The transformer's velocity, guided."""
         branches = len(condition)
-        told = condition.spread(len(latents))
-        times = timestep.expand(len(told))
+        spread = condition.spread(len(latents))
+        times = timestep.expand(len(spread))
 
         def run(batch: Tensor) -> Tensor:
-            found: Tensor = self.network(batch, told.text, timestep=times, return_dict=False, **told.extra)[0]
+            found: Tensor = self.network(batch, spread.text, timestep=times, return_dict=False, **spread.extra)[0]
             return found
 
         return guide(in_dtype(run, latents.repeat(branches, 1, 1, 1), self.dtype), branches, guidance_scale)
@@ -66,16 +66,16 @@ class StableDiffusion3(Adapter):
         of, tokens = self.pipeline.scheduler.config, (config.height // patch) * (config.width // patch)
         few, many = of.get("base_image_seq_len", 256), of.get("max_image_seq_len", 4096)
         least, most = of.get("base_shift", 0.5), of.get("max_shift", most)
-        slope = (most - least) / (many - few)
-        return float(tokens * slope + least - few * slope)
+        per_token = (most - least) / (many - few)
+        return float(tokens * per_token + least - few * per_token)
 
     def _cut(self, prompt: str, long_encoder: str) -> str:
         pipe = self.pipeline
-        rooms = [(pipe.tokenizer, pipe.tokenizer.model_max_length)]
+        limits = [(pipe.tokenizer, pipe.tokenizer.model_max_length)]
         if getattr(pipe, long_encoder) is not None:
             tokenizer = getattr(pipe, long_encoder.replace("text_encoder", "tokenizer"))
-            rooms.append((tokenizer, LONG_PROMPT[type(pipe).__name__]))
-        return cut_off(prompt, rooms)
+            limits.append((tokenizer, LONG_PROMPT[type(pipe).__name__]))
+        return cut_off(prompt, limits)
 
 
 @dataclass(frozen=True)
@@ -118,20 +118,24 @@ class Flux(StableDiffusion3):
             extra["guidance"] = torch.tensor([config.guidance_scale], device=self.device, dtype=torch.float32)
         return Condition(text, extra, self._cut(prompt, "text_encoder_2"))
 
+    def pipeline_latents(self, noise: Tensor) -> Tensor:
+        """``[B, h/2·w/2, 4C]``: packed."""
+        return _pack(super().pipeline_latents(noise))
+
     def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
         """The transformer's velocity, from packed tokens and back."""
         _, _, height, width = latents.shape
-        told = condition.spread(len(latents))
+        spread = condition.spread(len(latents))
 
         def run(tokens: Tensor) -> Tensor:
             found: Tensor = self.network(
                 hidden_states=tokens,
                 timestep=(timestep / 1000).expand(len(tokens)).to(self.dtype),
-                encoder_hidden_states=told.text,
-                txt_ids=torch.zeros(told.text.shape[1], 3, device=self.device, dtype=self.dtype),
+                encoder_hidden_states=spread.text,
+                txt_ids=torch.zeros(spread.text.shape[1], 3, device=self.device, dtype=self.dtype),
                 img_ids=_positions(height // 2, width // 2).to(self.device, self.dtype),
                 return_dict=False,
-                **told.extra,
+                **spread.extra,
             )[0]
             return found
 

@@ -56,11 +56,11 @@ class StableDiffusion(Adapter):
     def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
         """The U-Net's output, guided."""
         branches, network = len(condition), self.network
-        told = condition.spread(len(latents))
-        inputs = self._inputs(told)
+        spread = condition.spread(len(latents))
+        inputs = self._inputs(spread)
 
         def run(batch: Tensor) -> Tensor:
-            found: Tensor = network(batch, timestep, told.text, return_dict=False, **inputs)[0]
+            found: Tensor = network(batch, timestep, spread.text, return_dict=False, **inputs)[0]
             return found
 
         return guide(in_dtype(run, latents.repeat(branches, 1, 1, 1), self.dtype), branches, guidance_scale)
@@ -76,8 +76,8 @@ class StableDiffusion(Adapter):
         embedded = self.pipeline.get_guidance_scale_embedding(torch.tensor([config.guidance_scale - 1]), size)
         return {"timestep_cond": embedded.to(self.device, self.network.dtype)}
 
-    def _inputs(self, told: Condition) -> dict[str, Any]:
-        return dict(told.extra)
+    def _inputs(self, condition: Condition) -> dict[str, Any]:
+        return dict(condition.extra)
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class StableDiffusionXL(StableDiffusion):
         cut = cut_off(prompt, [(tokenizer, tokenizer.model_max_length) for tokenizer in tokenizers])
         return Condition(torch.cat([empty, text]) if guided else text, extra, cut)
 
-    def _inputs(self, told: Condition) -> dict[str, Any]:
-        added = {name: told.extra[name] for name in ("text_embeds", "time_ids")}
-        return {"timestep_cond": told.extra.get("timestep_cond"), "added_cond_kwargs": added}
+    def _inputs(self, condition: Condition) -> dict[str, Any]:
+        added = {name: condition.extra[name] for name in ("text_embeds", "time_ids")}
+        return {"timestep_cond": condition.extra.get("timestep_cond"), "added_cond_kwargs": added}
 
 
 def _one_step(scheduler: Any) -> bool:

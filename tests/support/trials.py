@@ -172,6 +172,7 @@ def make_trial(
         "recipe": RECIPE,
         "code_version": "0.1.0",
         "requested_by": ("mia",),
+        "software": {"torch": "2", "instructions": "AVX2", "threads": "1"},
         "pool": PoolStatistics(
             size=64, objective_mean=1.0, objective_std=0.2, guard_mean=0.2, guard_std=0.1, guard_max=0.5
         ),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from seedbank.models import Embedder
 
 SIDE = 16
+TOKENS = 32
+"""Of a prompt, one for each letter, with its two marks."""
 CARD = ModelCard(name="tiny", source="test", content="0" * 64)
 BuildPipeline = Callable[..., "StableDiffusionPipeline"]
 
@@ -112,7 +114,7 @@ def _pipeline(prediction: str = "epsilon", **schedule: Any) -> StableDiffusionPi
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    text = CLIPTextModel(CLIPTextConfig(vocab_size=len(tokenizer), max_position_embeddings=8, **sizes, **marks))
+    text = CLIPTextModel(CLIPTextConfig(vocab_size=len(tokenizer), max_position_embeddings=TOKENS, **sizes, **marks))
     options = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, **schedule}
     made = StableDiffusionPipeline(
         vae=vae,
@@ -135,4 +137,6 @@ def _tokenizer() -> CLIPTokenizer:
 
     letters = "abcdefghijklmnopqrstuvwxyz"
     tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[], model_max_length=8)
+    return CLIPTokenizer(
+        vocab={token: number for number, token in enumerate(tokens)}, merges=[], model_max_length=TOKENS
+    )

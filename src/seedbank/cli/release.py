@@ -14,6 +14,7 @@ from seedbank.errors import RefusedError
 if TYPE_CHECKING:
     from seedbank.bank import Bank
     from seedbank.inspection.trace import Node, Trace
+    from seedbank.release.replay import Replayed
     from seedbank.release.verify import Files
     from seedbank.review.records import Decision, Dossier
 
@@ -105,7 +106,7 @@ def replay(
     model: Annotated[str | None, typer.Option(help="Where the model is, if not where the release says.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Draw the images of a release again from their seeds and compare every pixel. Exit code 1 if any differs.
+    """Draw the images of a release again from their seeds and compare every pixel. Exit code 1 if one differs by more than a level of 255.
 
     Example: seedbank replay wingnut
     """
@@ -115,17 +116,22 @@ def replay(
     with waiting("loading the model") as update:
         report = replay_files(files, model=model, progress=lambda done, whole: update(f"drawing {done} of {whole}"))
     if json:
-        print_json({**asdict(report), "equal": report.equal, "explanation": report.explain()})
+        print_json({**asdict(report), "equal": report.equal, "exact": report.exact, "explanation": report.explain()})
     else:
-        rows = [
-            (item.file, "equal" if item.equal else f"differs by up to {item.difference} of 255")
-            for item in report.images
-        ]
+        rows = [(item.file, _pixels(item)) for item in report.images]
         console().print(table("Drawn again", ("image", "pixels"), rows))
     if not report.equal:
         raise RefusedError(report.explain())
     if not json:
         console().print(report.explain())
+
+
+def _pixels(image: Replayed) -> str:
+    if image.exact:
+        return "equal to the last bit"
+    if image.equal:
+        return "equal within one level of 255"
+    return f"differs by up to {image.difference} of 255" if image.approved else "not the file that was approved"
 
 
 def log(concept: ConceptArgument, json: JsonFlag = False) -> None:

@@ -34,7 +34,6 @@ from seedbank.release.records import (
     decision_file,
     release_folder,
 )
-from seedbank.release.software import software
 from seedbank.release.verify import read_stored, verify_files
 from seedbank.review.decisions import Approval, approved
 from seedbank.review.records import Dossier, trial_of
@@ -152,7 +151,7 @@ def _manifest(parts: Approved, images: tuple[ReleasedImage, ...]) -> Manifest:
         sampler=trial.sampler,
         recipe=trial.recipe,
         code_version=trial.code_version,
-        software=software(),
+        software=trial.software,
         decisions=parts.approval.decisions,
         review_key=parts.review_key,
         ledger=Pin(number=parts.approval.last.number, entry=parts.approval.last.digest),

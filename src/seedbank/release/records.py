@@ -9,7 +9,7 @@ A release is a folder::
     images/…  seeds/…      the approved pictures, byte for byte, and the seeds that draw them
     README.md  datasheet.md
 
-Of the moment of publication the manifest holds the photos' rights, the software and what the store was seen to guarantee, and no time.
+Of the moment of publication the manifest holds the photos' rights and what the store was seen to guarantee, and no time.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Manifest(KeptRecord):
     recipe: Recipe
     code_version: str
     software: dict[str, str]
-    """Versions of what an image's last bits depend on, where it was published."""
+    """What an image's last bits depend on, where the trial drew it: versions, processor, threads."""
     decisions: tuple[Decision, ...]
     review_key: str
     """Public key (PEM) that the decisions are signed with."""

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 from seedbank.bank import Bank
 from seedbank.errors import OutsideError, UsageError
 from seedbank.references.records import ReferenceSet
-from seedbank.release.software import software
 from seedbank.selection.seeds import Seed
 from seedbank.trials.contact_sheet import to_png
 from seedbank.trials.images import decode, read_picture
@@ -284,7 +283,7 @@ def _log_whole(bank: Bank, mlflow: _Client, run: _Run, trial: Trial) -> None:
     _log_dataset(mlflow, run, trial, [item.name for item in references])
     pictures = TrialPictures.read(bank, trial, references, trial.candidates)
     sheet = draw_sheet(trial, pictures, trial.candidates)
-    papers = {"trial.json": trial.to_bytes(), "environment.json": json.dumps(software(), indent=2).encode()}
+    papers = {"trial.json": trial.to_bytes(), "environment.json": json.dumps(trial.software, indent=2).encode()}
     photos = [item.model_dump(mode="json") for item in references]
     beside = {f"references/{name}": bank.store.get(key) for name, key in pages.items()}
     listed = {"references.json": json.dumps(photos, indent=2).encode()}
@@ -315,7 +314,7 @@ def _params(trial: Trial) -> dict[str, object]:
         **{f"{name}.content": card.content for name, card in cards.items()},
         **{f"sampler.{name}": value for name, value in trial.sampler.model_dump().items()},
         **{f"recipe.{name}": value for name, value in trial.recipe.to_dict().items()},
-        **{f"software.{name}": value for name, value in software().items()},
+        **{f"software.{name}": value for name, value in trial.software.items()},
     }
 
 

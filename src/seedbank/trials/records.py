@@ -57,6 +57,8 @@ class Trial(KeptRecord):
     code_version: str
     requested_by: tuple[str, ...]
     """Ids of everyone who asked for it: the concept's owner and whoever triggered it. None of them may review it."""
+    software: dict[str, str]
+    """What it was drawn with, as :func:`seedbank.models.software.drawing_software` says: what an image's last bits depend on."""
     pool: PoolStatistics
     plain: tuple[Candidate, ...]
     candidates: tuple[Candidate, ...]

@@ -23,6 +23,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from seedbank.errors import Unreachable, UsageError
+from seedbank.models.software import drawing_software
 from seedbank.records import canonical_json, sha256
 from seedbank.references.photos import reference_images
 from seedbank.storage.images import pixel_digest, png
@@ -259,6 +260,7 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection, requested_by: tupl
             recipe=selection.recipe,
             code_version=inputs.code,
             requested_by=requested_by,
+            software=drawing_software(inputs.model.pipeline.device),
             pool=selection.pool,
             plain=plain,
             candidates=candidates,

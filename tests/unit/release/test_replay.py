@@ -1,22 +1,26 @@
 """Replay with a tiny random pipeline of the real diffusers classes."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from seedbank.errors import VerificationError
 from seedbank.models import LoadedModel, load_pipeline
+from seedbank.models.software import differences, drawing_software
 from seedbank.records import canonical_json
 from seedbank.release import Manifest, replay_release
 from seedbank.release.publish import publish
 from seedbank.release.records import MANIFEST
-from seedbank.release.software import differences
 from seedbank.selection.sampling.noise import stacked
 from seedbank.selection.sampling.sampler import make_sampler
 from seedbank.selection.seeds import Seed
 from seedbank.storage import LocalStore
+from seedbank.storage.images import pixel_digest
 from support.trials import make_bank, make_trial
 
 PROMPT = "a photo of a wingnut"
@@ -42,7 +46,14 @@ def release(model: Path, tmp_path: Path) -> Path:
     def draw(seed: Seed) -> np.ndarray:
         return sampler.draw(stacked([seed]))[0]
 
-    made = make_trial(make_bank(tmp_path), draw=draw, shape=(4, 8, 8), model=loaded.card, sampler=loaded.sampler)
+    made = make_trial(
+        make_bank(tmp_path),
+        draw=draw,
+        shape=(4, 8, 8),
+        model=loaded.card,
+        sampler=loaded.sampler,
+        software=drawing_software(),
+    )
     folder = publish(made.bank, made.approve().digest).folder
     assert isinstance(made.bank.store, LocalStore)
     return made.bank.store.root / folder
@@ -51,6 +62,31 @@ def release(model: Path, tmp_path: Path) -> Path:
 def change(release: Path, **changes: Any) -> None:
     manifest = Manifest.from_bytes((release / MANIFEST).read_bytes())
     (release / MANIFEST).write_bytes(canonical_json({**manifest.model_dump(mode="json"), **changes}))
+
+
+def nudge(file: Path, levels: int) -> None:
+    """Another value in one place of the picture."""
+    pixels = np.asarray(Image.open(file)).copy()
+    pixels[3, 5, 1] += levels if pixels[3, 5, 1] < 128 else -levels
+    Image.fromarray(pixels).save(file)
+
+
+def approve_as_it_is(release: Path) -> None:
+    """A manifest that names the pixels of the first file."""
+    manifest = Manifest.from_bytes((release / MANIFEST).read_bytes()).model_dump(mode="json")
+    pixels = np.asarray(Image.open(release / manifest["images"][0]["file"]))
+    manifest["images"][0]["candidate"]["pixels"] = pixel_digest(pixels)
+    (release / MANIFEST).write_bytes(canonical_json(manifest))
+
+
+def exchange_seeds(release: Path) -> None:
+    """A manifest and files that give each image the other one's seed."""
+    manifest = Manifest.from_bytes((release / MANIFEST).read_bytes()).model_dump(mode="json")
+    first, second = manifest["images"]
+    first["seed_file"], second["seed_file"] = second["seed_file"], first["seed_file"]
+    one, other = first["candidate"], second["candidate"]
+    one["seed"], other["seed"] = other["seed"], one["seed"]
+    (release / MANIFEST).write_bytes(canonical_json(manifest))
 
 
 def test_the_same_seeds_and_model_draw_the_same_pixels(release: Path, model: Path) -> None:
@@ -63,25 +99,64 @@ def test_the_same_seeds_and_model_draw_the_same_pixels(release: Path, model: Pat
     ]
     assert report.differences == ()
     assert report.explain() == "2 images drawn again, every pixel the same"
-    assert seen == [(1, 2), (2, 2)]
+    assert seen == [(2, 2)]
 
 
-def test_a_picture_that_its_seed_did_not_draw_is_found(release: Path, model: Path) -> None:
-    first, second = release / "images/wingnut-01.png", release / "images/wingnut-02.png"
-    first.write_bytes(second.read_bytes())
+def test_images_that_their_seeds_did_not_draw_are_found(release: Path, model: Path) -> None:
+    exchange_seeds(release)
     report = replay_release(release, model=str(model))
-    assert [item.equal for item in report.images] == [False, True]
-    assert report.images[0].difference > 0
-    assert "these seeds did not draw these images" in report.explain()
+    assert [item.equal for item in report.images] == [False, False]
+    assert report.images[0].difference > 1
+    assert report.explain().endswith(
+        "with the same versions, processor and threads: these seeds did not draw these images"
+    )
 
 
-def test_another_stack_is_named_as_the_likely_cause(release: Path, model: Path) -> None:
+def test_a_file_that_is_not_what_was_approved_is_found(release: Path, model: Path) -> None:
+    file = release / "images/wingnut-01.png"
+    nudge(file, 1)
+    report = replay_release(release, model=str(model))
+    assert [(item.equal, item.difference) for item in report.images] == [(False, 1), (True, 0)]
+    assert "does not have the pixels that were approved: run `seedbank verify`" in report.explain()
+
+
+def test_one_level_is_equal_and_the_cause_is_named(release: Path, model: Path) -> None:
     manifest = Manifest.from_bytes((release / MANIFEST).read_bytes())
-    change(release, software={**manifest.software, "torch": "1.0"})
-    (release / "images/wingnut-01.png").write_bytes((release / "images/wingnut-02.png").read_bytes())
+    nudge(release / "images/wingnut-01.png", 1)
+    approve_as_it_is(release)
+    change(release, software={**manifest.software, "threads": "64"})
     report = replay_release(release, model=str(model))
+    assert (report.equal, report.exact) == (True, 1)
+    assert "2 images drawn again and equal: 1 to the last bit, 1 within one level of 255" in report.explain()
+    assert f"(threads: 64 then, {drawing_software()['threads']} now)" in report.explain()
+
+
+def test_two_levels_are_not_equal_and_another_stack_is_named_as_the_likely_cause(release: Path, model: Path) -> None:
+    manifest = Manifest.from_bytes((release / MANIFEST).read_bytes())
+    nudge(release / "images/wingnut-01.png", 2)
+    approve_as_it_is(release)
+    change(release, software={**manifest.software, "torch": "1.0"})
+    report = replay_release(release, model=str(model))
+    assert (report.equal, report.exact) == (False, 1)
     assert report.differences[0].startswith("torch: 1.0 then")
-    assert "this is another stack (torch: 1.0 then" in report.explain()
+    words = report.explain()
+    assert words.startswith(
+        "1 of 2 images are not equal, the worst differs by 2 of 255; this is another stack (torch: 1.0 then"
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_release_is_equal_whatever_the_number_of_threads(release: Path, model: Path, threads: int) -> None:
+    code = (
+        "import sys, torch; from pathlib import Path; from seedbank.release import replay_release\n"
+        "torch.set_num_threads(int(sys.argv[3]))\n"
+        "report = replay_release(Path(sys.argv[1]), model=sys.argv[2]); print(report.equal, report.differences)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(release), str(model), str(threads)], capture_output=True, text=True, check=True
+    ).stdout
+    here = drawing_software()["threads"]
+    assert said.strip() == f"True {(f'threads: {here} then, {threads} now',) if here != str(threads) else ()}"
 
 
 def test_another_model_is_refused(release: Path, build_pipeline: Any, tmp_path: Path) -> None:

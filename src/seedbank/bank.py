@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, TypeVar
 
 from seedbank.concepts import Concept, load_concept, load_concepts
 from seedbank.errors import SeedbankError, UsageError, VerificationError
 from seedbank.evidence.ledger import Entry, Ledger
-from seedbank.records import Record
+from seedbank.evidence.requests import Stage, event_of, people, requesters
+from seedbank.records import Record, canonical_json, sha256
 from seedbank.settings import Settings
 from seedbank.storage import ObjectStore, open_store
 
@@ -128,3 +129,24 @@ class Bank:
         ``after``: see :meth:`seedbank.evidence.ledger.Ledger.once`.
         """
         return self.ledger.once(event, actor=self.settings.actor, concept=concept, key=key, after=after, **data)
+
+    def request(self, stage: Stage, *, concept: str, subject: str, requested_by: Collection[str]) -> None:
+        """Write down who asks for ``stage``, before anything is done about it: the people named and, if a person, the actor.
+
+        The same people who ask for the same thing again add nothing.
+
+        Args:
+            stage: what is asked for.
+            concept: of which concept; whoever asks cannot review it.
+            subject: what it is asked about, by digest or address.
+            requested_by: ids or names; schedules and DAGs among them are no people and left out.
+        """
+        who = people([*requested_by, self.settings.actor])
+        if not who:
+            return
+        key = sha256(canonical_json({"subject": subject, "requested_by": who}))
+        self.record_once(event_of(stage), concept=concept, key=key, subject=subject, requested_by=list(who))
+
+    def requesters(self, concept: str, *, until: int | None = None) -> frozenset[str]:
+        """Everyone who asked for images of ``concept`` at any stage, by the ledger (up to entry ``until``): they cannot review them."""
+        return requesters(self.ledger.entries(concept=concept, event="request"), until=until)

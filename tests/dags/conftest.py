@@ -47,7 +47,7 @@ os.environ |= {
 
 import threading  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable, Iterator, Mapping  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from dataclasses import dataclass, field  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -57,7 +57,7 @@ import yaml  # noqa: E402
 from seedbank.bank import Bank  # noqa: E402
 from seedbank.review.records import Dossier  # noqa: E402
 from seedbank.settings import Settings  # noqa: E402
-from support.trials import make_trial  # noqa: E402
+from support.trials import make_trial, write_roster  # noqa: E402
 
 PATIENCE = 60.0
 """Seconds a test waits for a task to reach a state."""
@@ -127,11 +127,6 @@ def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bank:
     people = {who: {"name": f"{who.title()} Example"} for who in ("alice", "bob", "mia")}
     write_roster(settings, people | {"robo": {"name": "Robo Example", "scripted": True}})
     return Bank.open(settings)
-
-
-def write_roster(settings: Settings, people: Mapping[str, Mapping[str, object]]) -> None:
-    """Say who may review."""
-    settings.roster.write_text(yaml.safe_dump({"reviewers": {who: dict(values) for who, values in people.items()}}))
 
 
 @dataclass

@@ -13,15 +13,16 @@ from airflow.sdk.api.datamodels._generated import DagRun
 
 from seedbank.bank import Bank
 from seedbank.errors import NotApproved, UsageError, VerificationError
-from seedbank.orchestration.assets import DOSSIERS
+from seedbank.orchestration.assets import DOSSIERS, PRODUCERS
 from seedbank.orchestration.cases import MAX_REASON, Case
 from seedbank.orchestration.runs import Order
 from seedbank.review.decisions import approved
 from seedbank.review.records import Dossier
 from seedbank.review.roster import load_roster
-from support.trials import answer, make_trial
+from support.trials import answer, make_trial, write_roster
 
 NOW = datetime.now(UTC)
+OURS = PRODUCERS[DOSSIERS.name]
 
 
 def context(*events: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
@@ -40,14 +41,21 @@ def context(*events: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
         "clear_number": 0,
         "logical_date": None,
         "partition_key": None,
+        "triggering_user_name": "zoe",
     }
-    made = [
-        SimpleNamespace(extra=dict(extra), timestamp=NOW + timedelta(seconds=age)) for age, extra in enumerate(events)
-    ]
+    made = [event(extra, age=age) for age, extra in enumerate(events)]
     return {
         "dag_run": DagRun.model_validate(run | fields),
         "triggering_asset_events": {DOSSIERS: made} if made else {},
     }
+
+
+def event(extra: Mapping[str, Any], *, age: int = 0, source: tuple[str | None, str | None] = OURS) -> Any:
+    """An asset event as a task sees it; Airflow's server says which task caused it, and of one that was posted, nothing."""
+    dag_id, task_id = source
+    return SimpleNamespace(
+        extra=dict(extra), timestamp=NOW + timedelta(seconds=age), source_dag_id=dag_id, source_task_id=task_id
+    )
 
 
 def order(**changes: Any) -> Order:
@@ -70,14 +78,31 @@ def test_the_newest_event_outweighs_the_configuration() -> None:
     assert Order.of(context(conf={"dossier": "typed"}), DOSSIERS).message == {"dossier": "typed"}
 
 
-def test_everyone_who_asked_is_remembered(bank: Bank) -> None:
-    event = {"requested_by": ["zoe", "mia"]}
-    made = Order.of(context(event, triggering_user_name="bob"), DOSSIERS)
-    assert made.requested_by(bank.concept("wingnut")) == ("bob", "mia", "zoe")
+def test_the_owner_and_whoever_triggered_it_ask_whatever_a_message_says(bank: Bank) -> None:
+    made = Order.of(context(conf={"requested_by": ["alice"]}, triggering_user_name="bob"))
+    assert made.requested_by(bank.concept("wingnut")) == ("bob", "mia")
+
+
+@pytest.mark.parametrize("source", [(None, None), ("somebody_elses", "task"), (OURS[0], "other")])
+def test_events_that_our_tasks_did_not_cause_are_not_believed(source: tuple[str | None, str | None]) -> None:
+    posted = event({"dossier": "posted", "requested_by": ["mia"]}, age=9, source=source)
+    run = context(run_type="asset_triggered", triggering_user_name=None)
+    with pytest.raises(
+        UsageError, match=r"got an asset event .* who posted it. Sign in to Airflow and trigger the DAG"
+    ):
+        Order.of(run | {"triggering_asset_events": {DOSSIERS: [posted]}}, DOSSIERS)
+    both = run | {"triggering_asset_events": {DOSSIERS: [event({"dossier": "ours"}), posted]}}
+    assert Order.of(both, DOSSIERS).message == {"dossier": "ours"}
+
+
+def test_a_run_that_nobody_asked_for_is_refused() -> None:
+    for kind in ("manual", "backfill"):
+        with pytest.raises(UsageError, match=rf"expected to know who asks .* got a run \({kind}\) without a user"):
+            Order.of(context(run_type=kind, triggering_user_name=None))
 
 
 def test_only_a_clock_is_a_schedule() -> None:
-    assert Order.of(context(run_type="scheduled")).scheduled
+    assert Order.of(context(run_type="scheduled", triggering_user_name=None)).scheduled
     assert not Order.of(context(run_type="manual")).scheduled
 
 
@@ -87,8 +112,22 @@ def test_what_a_run_does_is_recorded_in_the_name_of_its_dag(bank: Bank) -> None:
 
 def test_requesters_cannot_sit_whatever_they_are_called(bank: Bank, dossier: Dossier) -> None:
     assert set(Case.of(order()).eligible(1)) == {"alice", "bob", "robo"}
-    message = {"dossier": dossier.digest, "requested_by": ["Alice Example", "bob"]}
-    assert set(Case.of(order(message=message)).eligible(1)) == {"robo"}
+    bank.request("trial", concept="wingnut", subject="s", requested_by=["alice example", "cli:bob"])
+    assert set(Case.of(order()).eligible(1)) == {"robo"}
+
+
+def test_whoever_opens_the_review_cannot_sit(bank: Bank, dossier: Dossier) -> None:
+    case = Case.of(order(user="alice"))
+    case.open()
+    assert set(case.eligible(1)) == {"bob", "robo"}
+    assert set(Case.of(order()).eligible(1)) == {"bob", "robo"}  # in any later run too
+
+
+def test_a_login_that_asked_cannot_sit_under_its_number(bank: Bank, dossier: Dossier) -> None:
+    write_roster(bank.settings, {"1": {"name": "M. E."}, "2": {"name": "Bob Example"}})
+    case = Case.of(order())
+    assert "mia asked for wingnut" in case.fault(1, "1", "looks right", login="mia")
+    assert case.fault(1, "2", "looks right", login="bob") == ""
 
 
 def test_whoever_sits_at_one_seat_cannot_sit_at_the_other(bank: Bank, dossier: Dossier) -> None:
@@ -109,8 +148,9 @@ def test_an_answer_of_nobody_does_not_count(bank: Bank, dossier: Dossier) -> Non
 
 
 def test_too_few_reviewers_are_too_few(bank: Bank, dossier: Dossier) -> None:
+    bank.request("trial", concept="wingnut", subject="s", requested_by=["alice", "bob"])
     with pytest.raises(NotApproved, match=r"expected at least 2 reviewers .* got \['robo'\] .* add people to"):
-        Case.of(order(message={"requested_by": ["alice", "bob"]})).check_people()
+        Case.of(order()).open()
 
 
 def test_a_run_reviews_what_was_frozen_before_it_not_what_came_meanwhile(bank: Bank, dossier: Dossier) -> None:

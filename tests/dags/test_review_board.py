@@ -160,7 +160,7 @@ def test_a_decision_that_was_tampered_with_is_shown_as_broken(airflow: Any, bank
 
 def test_a_dossier_that_was_changed_does_not_hide_the_others(airflow: Any, bank: Bank, dossier: Dossier) -> None:
     other = make_trial(bank, number=1).dossier()
-    bank.store.put(f"dossiers/{other.digest}.json", b"{}")
+    bank.store.put(f"dossiers/{other.digest}.json", other.model_copy(update={"prompt": "another"}).to_bytes())
     page = airflow.call("alice", "GET", "/seedbank/").text
     assert "the object was changed" in page
     assert f'href="{url(dossier)}"' in page

@@ -64,7 +64,7 @@ def test_photos_become_a_signed_release(bank: Bank, photos: Path, run: Any, revi
     assert announced["partition_key"] == KIND
     chosen = bank.newest(ReferenceSet, KIND)
     report = f"/seedbank/reference-sets/{chosen.digest}/report.html"
-    assert announced["extra"] == {"digest": chosen.digest, "requested_by": ["dag_test", "mia"], "report": report}
+    assert announced["extra"] == {"digest": chosen.digest, "report": report}
     refused = [entry.concept for entry in bank.ledger.entries(event="references.refused")]
     assert refused == [TOO_FEW]
     assert [entry.concept for entry in bank.ledger.entries(event="intake.quarantined")] == [KIND]
@@ -73,7 +73,7 @@ def test_photos_become_a_signed_release(bank: Bank, photos: Path, run: Any, revi
     assert states == {"optimise": ["success"], "log_to_mlflow": ["success"], "freeze_dossier": ["success"]}
     trial = bank.newest(Trial, KIND)
     assert trial.reference_set == chosen.digest
-    assert trial.requested_by == ("dag_test", "mia")
+    assert bank.requesters(KIND) == {"dag_test", "mia"}
     assert (announced["partition_key"], announced["extra"]["trial"]) == (KIND, trial.key)
 
     def people(room: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -45,8 +45,13 @@ def make_bank(root: Path, **settings: Any) -> Bank:
     made.concepts.mkdir(parents=True, exist_ok=True)
     concept = {"name": CONCEPT, "prompt": "a photo of a wingnut", "owner": "mia"}
     (made.concepts / f"{CONCEPT}.yaml").write_text(yaml.safe_dump(concept))
-    made.roster.write_text(yaml.safe_dump({"reviewers": ROSTER}))
+    write_roster(made, ROSTER)
     return Bank.open(made)
+
+
+def write_roster(settings: Settings, people: Mapping[str, Mapping[str, object]]) -> None:
+    """Say who may review."""
+    settings.roster.write_text(yaml.safe_dump({"reviewers": {who: dict(values) for who, values in people.items()}}))
 
 
 def make_rights(**changes: Any) -> Rights:
@@ -129,7 +134,9 @@ def make_trial(
 
     ``draw`` makes the pictures from seeds of ``shape``; without it they are rendered parts that have nothing to do with their seeds.
     """
+    bank.request("intake", concept=CONCEPT, subject="photos", requested_by=["mia"])
     references = _put_references(bank, [photo(number) for number in range(photos)], rights or make_rights())
+    bank.request("trial", concept=CONCEPT, subject=references.digest, requested_by=["mia"])
     folder = f"trials/{CONCEPT}/{sha256(f'trial {number}'.encode())}"
     plain_numbers = range(100, 100 + starts)
     plain = tuple(
@@ -171,7 +178,6 @@ def make_trial(
         ),
         "recipe": RECIPE,
         "code_version": "0.1.0",
-        "requested_by": ("mia",),
         "software": {"torch": "2", "instructions": "AVX2", "threads": "1"},
         "pool": PoolStatistics(
             size=64, objective_mean=1.0, objective_std=0.2, guard_mean=0.2, guard_std=0.1, guard_max=0.5

@@ -26,7 +26,9 @@ def intake(
     concept: Annotated[
         str | None, typer.Option(help="The concept of all the photos, where there are no sub-folders.")
     ] = None,
-    requested_by: Annotated[str | None, typer.Option(help="Id of who asks for it; default the actor.")] = None,
+    requested_by: Annotated[
+        str | None, typer.Option(help="Id of who asks for it; neither they nor you may review it.")
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Read files again that have not changed since the last time.")
     ] = False,
@@ -71,7 +73,8 @@ def validate(
 
     bank = open_bank()
     with Console(stderr=True).status(f"judging the photos of {concept}"):
-        examination = examine(bank, bank.concept(concept))
+        asked = bank.concept(concept)
+        examination = examine(bank, asked, requested_by=[asked.owner])
     if json:
         pages = {"report": examination.report, "data_docs": examination.data_docs}
         print_json({**examination.model_dump(mode="json"), **pages})

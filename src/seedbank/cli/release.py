@@ -25,17 +25,20 @@ ReleaseArgument = Annotated[
 
 
 def review(concept: ConceptArgument, json: JsonFlag = False) -> None:
-    """Show the dossier of a concept and where each seat stands, and freeze one if there is none. Answers are given in Airflow only.
+    """Show the dossier of a concept and where each seat stands. Answers are given in Airflow only.
+
+    Where none is frozen yet it freezes one, which is a request: whoever asked for images cannot review them.
 
     Example: seedbank review wingnut
     """
-    from seedbank.review.dossier import prepare_dossier
+    from seedbank.review.dossier import frozen_dossier, prepare_dossier
     from seedbank.review.records import decision_of
     from seedbank.review.roster import SEATS
     from seedbank.trials.records import Trial
 
     bank = open_bank()
-    dossier = prepare_dossier(bank, bank.newest(Trial, concept))
+    trial = bank.newest(Trial, concept)
+    dossier = frozen_dossier(bank, trial) or prepare_dossier(bank, trial)
     answers = {seat: decision_of(bank, dossier.digest, seat) for seat in range(1, SEATS + 1)}
     if json:
         seats = {str(seat): answer.model_dump(mode="json") if answer else None for seat, answer in answers.items()}
@@ -231,7 +234,8 @@ def _read(release: str) -> Files:
 def _print_dossier(bank: Bank, dossier: Dossier, answers: dict[int, Decision | None]) -> None:
     out = console()
     out.print(
-        f"dossier {dossier.digest} of {dossier.concept}, asked for by {', '.join(dossier.requested_by)}", markup=False
+        f"dossier {dossier.digest} of {dossier.concept}, asked for by {', '.join(sorted(bank.requesters(dossier.concept)))}",
+        markup=False,
     )
     rows = [
         (

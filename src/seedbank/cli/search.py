@@ -36,7 +36,9 @@ def optimise(
     preset: Annotated[
         str | None, typer.Option(help="fast, balanced, thorough or seedselect_v1; default the concept's own.")
     ] = None,
-    requested_by: Annotated[str | None, typer.Option(help="Id of who asks for it; default the actor.")] = None,
+    requested_by: Annotated[
+        str | None, typer.Option(help="Id of who else asks for it, beside you; none of you may review it.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Search for seeds that make the model draw CONCEPT, guided by its latest reference set.
@@ -50,7 +52,7 @@ def optimise(
 
     bank = open_bank()
     asked = _with_preset(bank.concept(concept), preset)
-    askers = tuple(sorted({asked.owner, requested_by or bank.settings.actor}))
+    askers = [asked.owner, *([requested_by] if requested_by else [])]
     with bars() as report:
         trial = run_trial(bank, asked, bank.newest(ReferenceSet, concept), requested_by=askers, progress=report)
     if json:

@@ -1,6 +1,7 @@
 """A case: one dossier before its reviewers. Who may answer for which seat, and what is on record.
 
-Everything here is read from the run's unchangeable facts, the roster and the signed decisions; nothing from XComs or task states.
+Everything here is read from the run's unchangeable facts, the roster, the ledger and the signed decisions; nothing from XComs or task
+states.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from datetime import UTC
 
 from seedbank.bank import Bank
 from seedbank.errors import NotApproved, UnusableReferences, UsageError
+from seedbank.evidence.requests import asked_as, people
 from seedbank.orchestration.runs import Order
 from seedbank.references.clearance import cleared
 from seedbank.review.decisions import MIN_REASON, record_decision
@@ -29,6 +31,8 @@ class Case:
     digest: str
     dossier: Dossier
     roster: Roster
+    requesters: frozenset[str]
+    """Everyone who asked for images of this concept, at any stage and under any name: none of them may review them."""
 
     @classmethod
     def of(cls, order: Order) -> Case:
@@ -44,18 +48,22 @@ class Case:
             raise UsageError(
                 f"expected a dossier of {concept!r}, got {digest[:12]} of {dossier.concept!r}; give the right digest"
             )
-        return cls(bank, order, digest, dossier, load_roster(bank.settings.roster))
+        roster, requesters = load_roster(bank.settings.roster), bank.requesters(concept).union(people([order.user]))
+        return cls(bank, order, digest, dossier, roster, requesters)
 
     @property
     def short_digest(self) -> str:
         """What people see of the dossier's digest; 48 bits tell all dossiers of a bank apart."""
         return self.digest[:12]
 
-    @property
-    def requesters(self) -> frozenset[str]:
-        """Everyone who asked for these images: none of them may review them."""
-        asked = self.order.message.get("requested_by") or ()
-        return frozenset(self.dossier.requested_by) | frozenset(map(str, asked))
+    def open(self) -> None:
+        """Write down who asks for this review.
+
+        Raises:
+            NotApproved: not enough people are left who may review the dossier.
+        """
+        self.bank.request("review", concept=self.dossier.concept, subject=self.digest, requested_by=[self.order.user])
+        self._check_people()
 
     def decision(self, seat: int) -> Decision | None:
         """The signed decision of ``seat`` on this dossier, if there is one."""
@@ -82,6 +90,7 @@ class Case:
             reason=decision.reason,
             scripted=decision.scripted,
             via=decision.via,
+            login=decision.login,
         )
 
     def eligible(self, seat: int) -> dict[str, Reviewer]:
@@ -89,12 +98,11 @@ class Case:
         taken = {decision.reviewer for decision in self.decisions() if decision.seat != seat}
         return {who: reviewer for who, reviewer in self._impartial().items() if who not in taken}
 
-    def check_people(self) -> None:
-        """Raise :class:`~seedbank.errors.NotApproved` if not enough people may review this dossier."""
-        people = sorted(self._impartial())
-        if len(people) < SEATS:
+    def _check_people(self) -> None:
+        impartial = sorted(self._impartial())
+        if len(impartial) < SEATS:
             raise NotApproved(
-                f"expected at least {SEATS} reviewers who did not ask for this themselves, got {people or 'nobody'} "
+                f"expected at least {SEATS} reviewers who did not ask for this themselves, got {impartial or 'nobody'} "
                 f"(asked for by {', '.join(sorted(self.requesters))}); add people to {self.bank.settings.roster}"
             )
 
@@ -106,8 +114,17 @@ class Case:
             if decision.verdict != "publish"
         )
 
-    def fault(self, seat: int, user: str, reason: str) -> str:
-        """Why an answer cannot count, in plain words, or an empty string."""
+    def fault(self, seat: int, user: str, reason: str, *, login: str = "") -> str:
+        """Why an answer cannot count, in plain words, or an empty string.
+
+        Args:
+            seat: who is asked.
+            user: the auth manager's id of whoever answers.
+            reason: what they say.
+            login: what else the auth manager calls them; it is the name by which a run knows who triggered it.
+        """
+        if name := asked_as([login], self.requesters):
+            return f"{user} may not answer for seat {seat}: {name} asked for {self.dossier.concept}"
         if user not in self.eligible(seat):
             return (
                 f"{user or 'nobody'} may not answer for seat {seat}; {', '.join(self.eligible(seat)) or 'nobody'} may"
@@ -125,8 +142,8 @@ class Case:
         return ""
 
     def _impartial(self) -> dict[str, Reviewer]:
-        people = self.roster.reviewers.items()
-        return {who: reviewer for who, reviewer in people if not self.requesters & {who, reviewer.name}}
+        reviewers = self.roster.reviewers.items()
+        return {who: reviewer for who, reviewer in reviewers if not asked_as(reviewer.called, self.requesters)}
 
 
 def _latest_dossier(bank: Bank, order: Order) -> str:

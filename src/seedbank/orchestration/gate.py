@@ -6,8 +6,8 @@ that was written by hand, an answer by somebody who may not sit here: none of th
 - The options name the dossier ("Publish 3f2a9c1b04de"). Airflow accepts no other option, so an answer says itself which dossier it is for.
 - There is no default answer and no time-out: silence stays silence.
 - A seat that has its decision does not ask again, whatever is cleared or triggered anew. A second opinion needs a new dossier.
-- An answer that cannot count (no reason, a person who meanwhile sits on the other seat, a "publish" while the rights of a photo do not
-  hold) is not recorded; the seat asks again.
+- An answer that cannot count (no reason, a person who meanwhile asked for images or sits on the other seat, a "publish" while the rights
+  of a photo do not hold) is not recorded; the seat asks again.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class ReviewGate(HITLOperator):  # type: ignore[misc]  # Airflow is not typed fo
 
         case = Case.of(Order.of(context, DOSSIERS))
         self._offer(case)
-        user, reason = _who(event), _reason(event)
-        fault = case.fault(self.seat, user, reason) if "error" not in event else ""
+        user, login, reason = _who(event, "id"), _who(event, "name"), _reason(event)
+        fault = case.fault(self.seat, user, reason, login=login) if "error" not in event else ""
         if not fault and event.get("chosen_options") == [self.options[0]]:
             fault = case.rights_fault()
         if fault:
@@ -102,6 +102,7 @@ class ReviewGate(HITLOperator):  # type: ignore[misc]  # Airflow is not typed fo
             reason=reason,
             scripted=reviewer.scripted,
             via=case.order.via,
+            login=login,
         )
         return _summary(decision)
 
@@ -119,8 +120,9 @@ class ReviewGate(HITLOperator):  # type: ignore[misc]  # Airflow is not typed fo
         self.assigned_users = [{"id": who, "name": reviewer.name} for who, reviewer in people.items()]
 
 
-def _who(event: Mapping[str, Any]) -> str:
-    return str((event.get("responded_by_user") or {}).get("id") or "")
+def _who(event: Mapping[str, Any], field: str) -> str:
+    """``id`` or ``name`` of whoever answered, by Airflow's auth manager; they are the same in some of them."""
+    return str((event.get("responded_by_user") or {}).get(field) or "")
 
 
 def _reason(event: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from seedbank.bank import Bank
 from seedbank.errors import RefusedError, UsageError
+from seedbank.evidence.requests import requesters
 from seedbank.orchestration.links import api_url, board_url, dossier_url, image_url, report_url, sheet_url
 from seedbank.review.decisions import MIN_REASON
 from seedbank.review.records import Decision, Dossier, decision_of
@@ -36,6 +37,7 @@ class Standing:
 
     dossier: Dossier
     frozen: str
+    requesters: frozenset[str]
     seats: tuple[Decision | None, ...]
     broken: str = ""
 
@@ -51,10 +53,11 @@ class Standing:
 
 def overview_page(bank: Bank) -> Page:
     """Every dossier: those that wait for people first, then the newest. One that cannot be read does not hide the others."""
-    standings, faults = [], []
+    standings, faults, requests = [], [], list(bank.ledger.entries(event="request"))
     for entry in reversed(list(bank.ledger.entries(event="dossier.frozen"))):
+        asked = requesters(request for request in requests if request.concept == entry.concept)
         try:
-            standings.append(_standing(bank, bank.load(Dossier, Dossier.announced(entry)), entry.time))
+            standings.append(_standing(bank, bank.load(Dossier, Dossier.announced(entry)), entry.time, asked))
         except (RefusedError, UsageError) as error:
             faults.append(f"{entry.concept}: {error}")
     standings.sort(key=lambda standing: standing.word != "waiting")
@@ -67,7 +70,7 @@ def dossier_page(bank: Bank, dossier: Dossier) -> Page:
     frozen = next((entry.time for entry in entries if entry.data.get("key") == dossier.digest), "")
     return _render(
         "dossier.html",
-        standing=_standing(bank, dossier, frozen),
+        standing=_standing(bank, dossier, frozen, bank.requesters(dossier.concept)),
         dossier=dossier,
         image_px=IMAGE_PX,
         min_reason=MIN_REASON,
@@ -86,11 +89,12 @@ def _reports(bank: Bank) -> dict[str, str]:
     return dict(sorted(newest.items()))
 
 
-def _standing(bank: Bank, dossier: Dossier, frozen: str) -> Standing:
+def _standing(bank: Bank, dossier: Dossier, frozen: str, asked: frozenset[str]) -> Standing:
     try:
-        return Standing(dossier, frozen, tuple(decision_of(bank, dossier.digest, seat) for seat in range(1, SEATS + 1)))
+        seats = tuple(decision_of(bank, dossier.digest, seat) for seat in range(1, SEATS + 1))
     except RefusedError as error:  # a decision whose signature does not hold is shown, not hidden
-        return Standing(dossier, frozen, (None,) * SEATS, broken=str(error))
+        return Standing(dossier, frozen, asked, (None,) * SEATS, broken=str(error))
+    return Standing(dossier, frozen, asked, seats)
 
 
 def _render(template: str, **values: Any) -> Page:

@@ -1,7 +1,10 @@
 """What a run was asked to do, read from facts of the run that cannot change once it exists.
 
-A run's partition key, its configuration and the asset events that caused it are fixed when Airflow creates it. Every task reads them
-anew, instead of trusting an XCom of an earlier task: an XCom can be overwritten by anyone who may edit task instances.
+A run's partition key, its configuration, who triggered it and the asset events that caused it are fixed when Airflow creates it. Every
+task reads them anew, instead of trusting an XCom of an earlier task: an XCom can be overwritten by anyone who may edit task instances.
+
+Somebody asks for every run, and whoever asks may not review. A run of which nobody can say who asked for it is refused: one that was
+caused by asset events from outside (Airflow does not remember who posted them), or by hand without a name.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from airflow.sdk import Asset, BaseHook
 from seedbank.bank import Bank
 from seedbank.concepts import Concept
 from seedbank.errors import UsageError
+from seedbank.orchestration.assets import PRODUCERS
 from seedbank.settings import Settings
 
 
@@ -30,8 +34,8 @@ class Order:
         dag_id: the DAG it runs.
         run_id: the run.
         concept: the partition, or ``conf["concept"]`` of a run that was started without one; may be empty.
-        message: ``extra`` of the newest asset event that caused the run, or its configuration.
-        user: who triggered it by hand, or an empty string.
+        message: ``extra`` of the newest of our own asset events that caused the run, or its configuration.
+        user: who triggered it by hand (a login); empty where a clock did, or events of runs that were asked for themselves.
         scheduled: whether a clock triggered it.
         since: when the run may start; what happened later cannot have been meant.
     """
@@ -46,16 +50,24 @@ class Order:
 
     @classmethod
     def of(cls, context: Mapping[str, Any], listens_to: Asset | None = None) -> Order:
-        """The order of the run that ``context`` belongs to."""
+        """The order of the run that ``context`` belongs to.
+
+        Raises:
+            UsageError: nobody can say who asked for this run.
+        """
         run = context["dag_run"]
         conf = dict(run.conf or {})
+        kind = str(getattr(run.run_type, "value", run.run_type))
+        message = _newest(context, listens_to)
+        if not (message or run.triggering_user_name or kind == "scheduled"):
+            raise UsageError(_stranger(run.dag_id, kind))
         return cls(
             dag_id=run.dag_id,
             run_id=run.run_id,
             concept=run.partition_key or str(conf.get("concept") or ""),
-            message=_newest(context, listens_to) or conf,
+            message=message or conf,
             user=run.triggering_user_name or "",
-            scheduled=str(getattr(run.run_type, "value", run.run_type)) == "scheduled",
+            scheduled=kind == "scheduled",
             since=run.run_after,
         )
 
@@ -78,9 +90,8 @@ class Order:
         return self.concept
 
     def requested_by(self, concept: Concept) -> tuple[str, ...]:
-        """Everyone who asked for this: the concept's owner, whoever triggered this run, and whoever asked for what caused it."""
-        asked = (concept.owner, self.user, *map(str, self.message.get("requested_by") or ()))
-        return tuple(sorted({who for who in asked if who}))
+        """Who asks by this run: the concept's owner, and whoever triggered it. Who asked for what caused it is on the ledger."""
+        return tuple(sorted({who for who in (concept.owner, self.user) if who}))
 
 
 def s3_access() -> dict[str, str] | None:
@@ -114,7 +125,21 @@ def s3_access() -> dict[str, str] | None:
 
 
 def _newest(context: Mapping[str, Any], asset: Asset | None) -> dict[str, Any]:
+    """What the newest event says that our own task caused; Airflow's server writes an event's source, whoever posts one has none."""
     events = context.get("triggering_asset_events") or {}
     if asset is None or asset not in events:
         return {}
-    return dict(max(events[asset], key=lambda event: event.timestamp).extra)
+    ours = [event for event in events[asset] if (event.source_dag_id, event.source_task_id) == PRODUCERS[asset.name]]
+    return dict(max(ours, key=lambda event: event.timestamp).extra) if ours else {}
+
+
+def _stranger(dag_id: str, kind: str) -> str:
+    """Why a run is refused that nobody can be held to have asked for, and what to do instead."""
+    if kind == "asset_triggered":
+        found = "an asset event that none of seedbank's tasks caused; Airflow does not say who posted it"
+    else:
+        found = f"a run ({kind}) without a user"
+    return (
+        f"expected to know who asks for this run of {dag_id}, for they may not review what comes of it; got {found}. "
+        "Sign in to Airflow and trigger the DAG by hand with the concept's name as partition key"
+    )

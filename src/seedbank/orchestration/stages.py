@@ -56,16 +56,14 @@ def validate(concept_name: str) -> str:
     order = Order.of(context)
     bank = order.bank()
     concept = bank.concept(concept_name)
-    examination = examine(bank, concept)
+    examination = examine(bank, concept, requested_by=order.requested_by(concept))
     log.info("report with every photo: %s", absolute(report_url(examination.folder)))
     if examination.refusal:
         raise UnusableReferences(examination.explain_refusal())
     chosen = bank.load(ReferenceSet, examination.reference_set)
     for assessment in chosen.assessments:
         log.info("%s %s: %s", "in " if assessment.chosen else "out", assessment.name, "; ".join(assessment.lines))
-    asked = list(order.requested_by(concept))
-    report = report_url(examination.folder)
-    _announce(context, REFERENCE_SETS, concept.name, digest=chosen.digest, requested_by=asked, report=report)
+    _announce(context, REFERENCE_SETS, concept.name, digest=chosen.digest, report=report_url(examination.folder))
     return chosen.digest
 
 
@@ -101,20 +99,18 @@ def freeze(trial_key: str, mlflow_run: str) -> str:
     order = Order.of(context, REFERENCE_SETS)
     bank = order.bank()
     concept = bank.concept(order.one_concept())
-    digest = prepare_dossier(bank, bank.load(Trial, trial_key, concept=concept.name)).digest
-    asked = list(order.requested_by(concept))
-    _announce(
-        context, DOSSIERS, concept.name, dossier=digest, trial=trial_key, mlflow_run=mlflow_run, requested_by=asked
-    )
+    trial = bank.load(Trial, trial_key, concept=concept.name)
+    digest = prepare_dossier(bank, trial, requested_by=order.requested_by(concept)).digest
+    _announce(context, DOSSIERS, concept.name, dossier=digest, trial=trial_key, mlflow_run=mlflow_run)
     return digest
 
 
 def open_review() -> str:
-    """Check that there is a dossier to review and enough people who may; its digest. Nobody is asked when nobody could answer."""
+    """Write down who opens the review, and check that enough people are left who may answer; the dossier's digest."""
     from seedbank.orchestration.cases import Case
 
     case = Case.of(Order.of(get_current_context(), DOSSIERS))
-    case.check_people()
+    case.open()
     return case.digest
 
 

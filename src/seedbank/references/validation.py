@@ -25,7 +25,7 @@ policy, rights and guard give the same set; time enters only where rights begin 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -68,27 +68,38 @@ RULES = "3"
 
 
 def validate(
-    bank: Bank, concept: Concept, *, embedder: PhotoEmbedder | None = None, today: date | None = None
+    bank: Bank,
+    concept: Concept,
+    *,
+    requested_by: Collection[str] = (),
+    embedder: PhotoEmbedder | None = None,
+    today: date | None = None,
 ) -> ReferenceSet:
     """The frozen reference set of a concept's photos. Takes the same arguments as :func:`examine`, and raises the same.
 
     Raises:
         UnusableReferences: too few photos are usable, or the set breaks a critical rule; the message says why, photo by photo.
     """
-    examination = examine(bank, concept, embedder=embedder, today=today)
+    examination = examine(bank, concept, requested_by=requested_by, embedder=embedder, today=today)
     if examination.refusal:
         raise UnusableReferences(examination.explain_refusal())
     return bank.load(ReferenceSet, examination.reference_set)
 
 
 def examine(
-    bank: Bank, concept: Concept, *, embedder: PhotoEmbedder | None = None, today: date | None = None
+    bank: Bank,
+    concept: Concept,
+    *,
+    requested_by: Collection[str] = (),
+    embedder: PhotoEmbedder | None = None,
+    today: date | None = None,
 ) -> Examination:
     """Judge a concept's photos and freeze a set if they pass; unchanged photos are not judged twice.
 
     Args:
         bank: holds the photos; gets the results.
         concept: its policy sets every threshold.
+        requested_by: ids of who asks for it, beside the actor; none of them may review images of the concept.
         embedder: compares photos; None for the guard of the shipped model.
         today: the day on which the rights must hold; None for today (UTC).
 
@@ -96,6 +107,7 @@ def examine(
         UsageError: a pin or ban means no photo or several, or the concept's siblings need a model that cannot be used.
         OutsideError: the model cannot draw the concept's siblings, or the store failed. Nothing was frozen.
     """
+    bank.request("references", concept=concept.name, subject=concept.digest, requested_by=requested_by)
     embedder = embedder or _ShippedGuard()
     sample = _load_sample(bank, concept, today or datetime.now(UTC).date())
     siblings = find_siblings(bank, concept, embedder, photos=len(sample.photos))

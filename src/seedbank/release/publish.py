@@ -144,7 +144,7 @@ def _manifest(parts: Approved, images: tuple[ReleasedImage, ...]) -> Manifest:
         reference_set=dossier.reference_set,
         validation=parts.validation,
         references=parts.references,
-        requested_by=dossier.requested_by,
+        requested_by=parts.approval.requested_by,
         model=trial.model,
         encoder=trial.encoder,
         guard=trial.guard,

@@ -82,6 +82,7 @@ class Manifest(KeptRecord):
     references: tuple[Reference, ...]
     """With their rights as they stood at publication."""
     requested_by: tuple[str, ...]
+    """Everyone who had asked for images of the concept, at any stage, when the last decision was made."""
     model: ModelCard
     encoder: ModelCard
     guard: ModelCard

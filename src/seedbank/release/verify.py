@@ -93,7 +93,7 @@ def check_content(files: Files, manifest: Manifest) -> None:
     if sha256(files[DOSSIER]) != manifest.dossier:
         raise VerificationError(f"expected dossier {manifest.dossier}, got {sha256(files[DOSSIER])}")
     dossier = Dossier.from_bytes(files[DOSSIER])
-    _check_decisions(files, manifest, dossier)
+    _check_decisions(files, manifest)
     _check_origin(manifest, dossier)
     for item in manifest.images:
         _check_image(files, item)
@@ -123,13 +123,13 @@ def read_stored(bank: Bank, folder: str) -> dict[str, bytes]:
     return {key.removeprefix(f"{folder}/"): bank.store.get(key) for key in bank.store.keys(f"{folder}/")}
 
 
-def _check_decisions(files: Files, manifest: Manifest, dossier: Dossier) -> None:
+def _check_decisions(files: Files, manifest: Manifest) -> None:
     key = PublicKey(manifest.review_key)
     signed = tuple(read_decision(files[decision_file(item.seat)], key) for item in manifest.decisions)
     if signed != manifest.decisions or any(item.dossier != manifest.dossier for item in signed):
         raise VerificationError("expected the decisions of the manifest about its dossier, got others in decisions/")
     try:
-        check_approval(signed, dossier.requested_by, None)
+        check_approval(signed, manifest.requested_by, None)
     except NotApproved as error:
         raise VerificationError(f"the decisions do not allow this release: {error}") from error
 

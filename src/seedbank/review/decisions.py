@@ -15,6 +15,7 @@ from typing import Literal
 from seedbank.bank import Bank
 from seedbank.errors import NotApproved, RefusedError, UsageError
 from seedbank.evidence.ledger import Entry
+from seedbank.evidence.requests import asked_as, event_of, requesters
 from seedbank.evidence.signing import ensure_key
 from seedbank.references.clearance import cleared
 from seedbank.review.records import Decision, Dossier, SignedDecision, decision_key, decision_of, signed_decision
@@ -32,6 +33,8 @@ class Approval:
     """One for each seat, in order."""
     last: Entry
     """The ledger's entry of the decision that was recorded last."""
+    requested_by: tuple[str, ...]
+    """Everyone who had asked for images of the concept by then, sorted."""
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -49,11 +52,13 @@ def record_decision(
     reason: str,
     scripted: bool,
     via: str,
+    login: str = "",
     today: date | None = None,
 ) -> Decision:
     """Sign and keep an answer. The same answer given again (a task that is retried) returns the one on record.
 
     Nobody can say "publish" while the rights of a reference do not hold; ``today`` is the day on which they must, None for today (UTC).
+    ``login`` is what the auth manager calls the reviewer where that is not the id: they may have asked under that name.
 
     Raises:
         UnusableReferences: they do not; the message says whom to ask.
@@ -71,6 +76,7 @@ def record_decision(
         seat=seat,
         reviewer=reviewer.id,
         name=reviewer.name,
+        login=login,
         verdict=verdict,
         reason=reason.strip(),
         time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -78,7 +84,7 @@ def record_decision(
         via=via,
     )
     others = [found for other in range(1, SEATS + 1) if other != seat and (found := decision_of(bank, dossier, other))]
-    check_person(decision, frozen.requested_by, load_roster(bank.settings.roster))
+    check_person(decision, bank.requesters(frozen.concept), load_roster(bank.settings.roster))
     check_different([decision, *others])
     if verdict == "publish" and decision_of(bank, dossier, seat) is None:
         cleared(bank, frozen.concept, frozen.references, today=today)
@@ -111,18 +117,20 @@ def approved(bank: Bank, dossier: Dossier) -> Approval:
     """The decisions that allow publishing ``dossier``. The ledger is read once and its chain checked on the way.
 
     Raises:
-        NotApproved: anything but two different people of the roster, neither of whom asked for it, saying "publish" with a reason, signed
-            and on the ledger; the message says what.
+        NotApproved: anything but two different people of the roster, neither of whom ever asked for images of the concept, saying
+            "publish" with a reason, signed and on the ledger; the message says what.
     """
     try:
         entries = [entry for entry in bank.ledger.verified() if entry.concept == dossier.concept]
         _check_frozen(entries, dossier)
         decided = [entry for entry in entries if entry.event == "decision.recorded"]
         found = [_on_record(bank, decided, dossier, seat) for seat in range(1, SEATS + 1)]
+        _check_asked(entries, dossier)
+        last = max((entry for _, entry in found), key=lambda entry: entry.number)
         approval = Approval(
-            tuple(signed for signed, _ in found), max((entry for _, entry in found), key=lambda entry: entry.number)
+            tuple(signed for signed, _ in found), last, tuple(sorted(requesters(entries, until=last.number)))
         )
-        check_approval(approval.decisions, dossier.requested_by, load_roster(bank.settings.roster))
+        check_approval(approval.decisions, requesters(entries), load_roster(bank.settings.roster))
     except NotApproved:
         raise
     except (RefusedError, UsageError) as error:
@@ -154,12 +162,15 @@ def check_approval(decisions: Collection[Decision], requested_by: Collection[str
 
 
 def check_person(decision: Decision, requested_by: Collection[str], roster: Roster | None) -> None:
-    """Raise :class:`~seedbank.errors.NotApproved` if this person may not answer at all."""
-    if {decision.reviewer, decision.name} & set(requested_by):
+    """Raise :class:`~seedbank.errors.NotApproved` if this person may not answer at all: any name of theirs is among who asked."""
+    person = roster.reviewers.get(decision.reviewer) if roster else None
+    called = {decision.reviewer, decision.name, decision.login} | (person.called if person else frozenset())
+    if name := asked_as(called, requested_by):
+        also = "" if name == decision.reviewer else f" (as {name})"
         raise NotApproved(
-            f"{decision.reviewer} asked for {decision.concept} and so cannot review it; somebody else must"
+            f"{decision.reviewer} asked for {decision.concept}{also} and so cannot review it; somebody else must"
         )
-    if roster is not None and decision.reviewer not in roster.reviewers:
+    if roster is not None and person is None:
         raise NotApproved(f"{decision.reviewer} is not on the roster; {', '.join(sorted(roster.reviewers))} may review")
 
 
@@ -188,6 +199,15 @@ def _on_record(bank: Bank, decided: Sequence[Entry], dossier: Dossier, seat: int
 def _check_frozen(entries: Sequence[Entry], dossier: Dossier) -> None:
     if not any(entry.event == "dossier.frozen" and entry.data.get("key") == dossier.digest for entry in entries):
         raise NotApproved(f"dossier {dossier.digest[:12]} was never frozen on the ledger; it did not come from a trial")
+
+
+def _check_asked(entries: Sequence[Entry], dossier: Dossier) -> None:
+    """That somebody asked for the search behind it must be on record, or nobody could be barred."""
+    asked = (entry for entry in entries if entry.event == event_of("trial"))
+    if not any(entry.data.get("subject") == dossier.reference_set for entry in asked):
+        raise NotApproved(
+            f"nobody is on record as having asked for the search behind dossier {dossier.digest[:12]}; it did not come from a trial"
+        )
 
 
 def _same_answer(given: Decision, recorded: SignedDecision | None) -> SignedDecision:

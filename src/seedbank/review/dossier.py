@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 
 from seedbank.bank import Bank
@@ -14,21 +15,32 @@ from seedbank.trials.records import Trial
 from seedbank.trials.sheet import TrialPictures, draw_sheet
 
 
-def prepare_dossier(bank: Bank, trial: Trial, *, today: date | None = None) -> Dossier:
+def frozen_dossier(bank: Bank, trial: Trial) -> Dossier | None:
+    """The dossier of ``trial``, or None while none is frozen."""
+    for entry in bank.ledger.entries(concept=trial.concept, event="dossier.frozen"):
+        if entry.data.get("trial_digest") == trial.digest:
+            return bank.load(Dossier, Dossier.announced(entry))
+    return None
+
+
+def prepare_dossier(
+    bank: Bank, trial: Trial, *, requested_by: Collection[str] = (), today: date | None = None
+) -> Dossier:
     """Freeze what reviewers of ``trial`` will see. A trial has one dossier: asking again returns it, whatever the day.
 
     Args:
         bank: holds the trial; gets the dossier and its contact sheet.
         trial: a finished trial, as the bank has it.
+        requested_by: ids of who asks for it, beside the actor; none of them may review it.
         today: the day from which rights count as about to expire; None for today (UTC).
 
     Raises:
         RefusedError: the trial has no candidate that the guard accepts.
         VerificationError: a picture is missing or is not the one the trial names.
     """
-    for entry in bank.ledger.entries(concept=trial.concept, event="dossier.frozen"):
-        if entry.data.get("trial_digest") == trial.digest:
-            return bank.load(Dossier, Dossier.announced(entry))
+    bank.request("dossier", concept=trial.concept, subject=trial.key, requested_by=requested_by)
+    if found := frozen_dossier(bank, trial):
+        return found
     accepted = tuple(candidate for candidate in trial.candidates if candidate.accepted)
     if not accepted:
         raise RefusedError(
@@ -42,7 +54,6 @@ def prepare_dossier(bank: Bank, trial: Trial, *, today: date | None = None) -> D
         trial=trial.key,
         trial_digest=trial.digest,
         reference_set=trial.reference_set,
-        requested_by=trial.requested_by,
         references=references,
         plain=trial.plain,
         candidates=accepted,

@@ -38,7 +38,6 @@ class Dossier(KeptRecord):
     """The trial's key."""
     trial_digest: str
     reference_set: str
-    requested_by: tuple[str, ...]
     references: tuple[Reference, ...]
     plain: tuple[Candidate, ...]
     candidates: tuple[Candidate, ...]
@@ -79,6 +78,8 @@ class Decision(Record):
     reviewer: str = Field(min_length=1)
     """The reviewer's id."""
     name: str
+    login: str = ""
+    """The name under which the auth manager knew this person when they answered: what a request by them says."""
     verdict: Literal["publish", "reject"]
     reason: str
     time: str

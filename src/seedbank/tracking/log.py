@@ -278,7 +278,10 @@ def _log_whole(bank: Bank, mlflow: _Client, run: _Run, trial: Trial) -> None:
     references = bank.load(ReferenceSet, trial.reference_set).references
     pages = _reference_pages(bank, trial)
     mlflow.log(
-        run, params=_params(trial), metrics=_metrics(bank, trial), tags=_tags(trial) | _page_tags(bank, trial, pages)
+        run,
+        params=_params(trial),
+        metrics=_metrics(bank, trial),
+        tags=_tags(bank, trial) | _page_tags(bank, trial, pages),
     )
     _log_dataset(mlflow, run, trial, [item.name for item in references])
     pictures = TrialPictures.read(bank, trial, references, trial.candidates)
@@ -339,12 +342,12 @@ def _seconds(bank: Bank, trial: Trial) -> dict[str, float]:
     return {f"seconds/{stage}": float(value) for stage, value in timing["seconds"].items()}
 
 
-def _tags(trial: Trial) -> dict[str, str]:
+def _tags(bank: Bank, trial: Trial) -> dict[str, str]:
     return {
         "seedbank.trial_digest": trial.digest,
         "seedbank.reference_set": trial.reference_set,
         "seedbank.model": trial.model.content,
-        "seedbank.requested_by": ", ".join(trial.requested_by),
+        "seedbank.requested_by": ", ".join(sorted(bank.requesters(trial.concept))),
         "seedbank.reachability": trial.reachability,
         "mlflow.note.content": f"“{trial.prompt}”: search for seeds, guided by reference set {trial.reference_set[:12]}",
     }

@@ -10,7 +10,7 @@ An expansion's key is the digest of everything that decides its outcome, so aski
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from seedbank.errors import RefusedError, UsageError, VerificationError
@@ -43,6 +43,7 @@ def expand_seeds(
     digests: Sequence[str],
     count: int,
     *,
+    requested_by: Collection[str] = (),
     progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
 ) -> ExpansionRecord:
     """``count`` accepted, pairwise distinct images from the seeds with these ``digests`` (or prefixes), or the expansion that already did.
@@ -51,6 +52,7 @@ def expand_seeds(
         bank: where everything is kept.
         digests: of the seeds of accepted candidates of one finished trial; in which order makes no difference.
         count: how many images are wanted; the record may hold fewer.
+        requested_by: ids of who asks for it, beside the actor; none of them may review images of the concept.
         progress: told the stage (``load``, ``expand``), images accepted, and images wanted.
 
     Raises:
@@ -59,6 +61,7 @@ def expand_seeds(
         VerificationError: the models or photos are no longer those of the trial.
     """
     trial, seeds = _of_one_trial([find_candidate(bank, digest) for digest in digests])
+    bank.request("expansion", concept=trial.concept, subject=trial.key, requested_by=requested_by)
     key = _key(trial, seeds, count)
     folder = expansion_folder(trial.concept, key)
     if not bank.store.exists(f"{folder}/expansion.json"):

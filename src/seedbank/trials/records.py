@@ -55,8 +55,6 @@ class Trial(KeptRecord):
     sampler: SamplerConfig
     recipe: Recipe
     code_version: str
-    requested_by: tuple[str, ...]
-    """Ids of everyone who asked for it: the concept's owner and whoever triggered it. None of them may review it."""
     software: dict[str, str]
     """What it was drawn with, as :func:`seedbank.models.software.drawing_software` says: what an image's last bits depend on."""
     pool: PoolStatistics

@@ -17,7 +17,7 @@ checkpoint. Its folder holds::
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ def run_trial(
     concept: Concept,
     reference_set: ReferenceSet,
     *,
-    requested_by: tuple[str, ...],
+    requested_by: Collection[str],
     progress: Report | None = None,
 ) -> Trial:
     """Search for seeds of ``concept``, or return the trial that already did.
@@ -59,7 +59,8 @@ def run_trial(
         bank: where everything is kept.
         concept: what to draw, with which model, preset and seed.
         reference_set: the frozen photos that guide it.
-        requested_by: ids of everyone who asked for it; none of them may review it.
+        requested_by: ids of everyone who asks for it now. They go on the ledger first, whether or not there is anything left to search;
+            none of them may review images of the concept.
         progress: told how far it is.
 
     Raises:
@@ -70,6 +71,7 @@ def run_trial(
         raise UsageError(
             f"expected a reference set of {concept.name!r}, got one of {reference_set.concept!r}; validate {concept.name} first"
         )
+    bank.request("trial", concept=concept.name, subject=reference_set.digest, requested_by=requested_by)
     tell = progress or (lambda _stage, _done, _total: None)
     tell("load", 0, 1)
     inputs = load_inputs(concept, reference_set)
@@ -77,11 +79,11 @@ def run_trial(
     if bank.store.exists(f"{trial_folder(concept.name, inputs.key)}/trial.json"):
         return bank.load(Trial, inputs.key, concept=concept.name)
     _raise_if_known_unreachable(bank, concept.name, inputs.key)
-    requesters = _start(bank, inputs, requested_by)
+    _start(bank, inputs)
     selection = _select(bank, inputs, tell)
     if selection.reachability == "unreachable":
         raise _unreachable(bank, inputs, selection)
-    return _finish(bank, inputs, selection, requesters)
+    return _finish(bank, inputs, selection)
 
 
 @dataclass(frozen=True)
@@ -130,17 +132,15 @@ def load_inputs(concept: Concept, reference_set: ReferenceSet) -> Inputs:
     return Inputs(concept, reference_set, load_pipeline(concept.model), load_encoder(), load_guard(), recipe)
 
 
-def _start(bank: Bank, inputs: Inputs, requested_by: tuple[str, ...]) -> tuple[str, ...]:
-    """Put the start on record; everyone who asked for this trial, now or before a crash, stays barred from reviewing it."""
-    entry = bank.record_once(
+def _start(bank: Bank, inputs: Inputs) -> None:
+    """Put the start on record, once."""
+    bank.record_once(
         "trial.started",
         concept=inputs.concept.name,
         key=inputs.key,
         preset=inputs.recipe.name,
         reference_set=inputs.reference_set.digest,
-        requested_by=list(requested_by),
     )
-    return tuple(sorted({*entry.data["requested_by"], *requested_by}))
 
 
 def _select(bank: Bank, inputs: Inputs, tell: Report) -> Selection:
@@ -239,7 +239,7 @@ class _Keeper:
         return f"{self.folder}/checkpoint.safetensors"
 
 
-def _finish(bank: Bank, inputs: Inputs, selection: Selection, requested_by: tuple[str, ...]) -> Trial:
+def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
     """Write blobs first, then the record that names them, then the ledger."""
     plain = tuple(_keep(bank, inputs.folder, picture, picture.seed) for picture in selection.plain)
     candidates = tuple(_keep(bank, inputs.folder, find.picture, find.start) for find in selection.finds)
@@ -259,7 +259,6 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection, requested_by: tupl
             sampler=selection.sampler,
             recipe=selection.recipe,
             code_version=inputs.code,
-            requested_by=requested_by,
             software=drawing_software(inputs.model.pipeline.device),
             pool=selection.pool,
             plain=plain,

@@ -26,7 +26,6 @@ def test_it_holds_what_reviewers_need_and_only_accepted_candidates(made: Made) -
     assert dossier.candidates == made.trial.candidates[:2]
     assert dossier.plain == made.trial.plain
     assert dossier.references == made.reference_set.references
-    assert dossier.requested_by == ("mia",)
     assert dossier.trial_digest == made.trial.digest
     assert dossier == made.bank.load(Dossier, dossier.digest) == made.bank.newest(Dossier, CONCEPT)
 

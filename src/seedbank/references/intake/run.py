@@ -72,7 +72,7 @@ def intake(
         bank: where the photos go.
         source: a folder or ``s3://bucket/prefix`` with a folder for each concept, or with photos of one concept.
         concept: the concept of all the photos; None to take it from the folders.
-        requested_by: id of who asked for it, for the ledger.
+        requested_by: id of who asked for it, for the ledger. Neither they nor the actor may review images of a concept with files here.
         progress: called with what became of each file.
         again: read files again that have not changed since the last scan.
         s3: how to reach a bucket (:func:`seedbank.storage.s3.connect`); None for the environment.
@@ -101,7 +101,9 @@ def intake(
             sandboxes=decoders,
             executor=executor,
             requested_by=requested_by,
+            source=opened.url,
             window=window,
+            asking=dataclasses.replace(bank, ledger=dataclasses.replace(bank.ledger)),
         )
         for arrival, outcome in run.take(listing, ahead=threads + AHEAD):
             counter.count(outcome)
@@ -125,9 +127,14 @@ class _Run:
     sandboxes: Sandboxes
     executor: ThreadPoolExecutor
     requested_by: str
+    source: str
     window: LedgerWindow
+    asking: Bank
+    """The bank with a ledger of its own: what it looks through for requests is not forgotten with the window."""
     decoding: set[tuple[str, str]] = field(default_factory=set)
     """Concept and digest of the photos that are being decoded."""
+    requested: set[str] = field(default_factory=set)
+    """Concepts of which the ledger knows that this intake was asked for."""
 
     def take(self, arrivals: Listing, *, ahead: int) -> Iterator[tuple[Arrival, Outcome]]:
         """What becomes of each file, in order; up to ``ahead`` of them are under way at once."""
@@ -161,7 +168,8 @@ class _Run:
         return before.kind != "quarantined" or before.rules == RULES
 
     def _begin(self, arrival: Arrival) -> Callable[[], Outcome]:
-        """Read a file and start decoding it; the function that finishes it. Nothing is written down yet."""
+        """Read a file and start decoding it; the function that finishes it. Nothing is written down yet but who asks."""
+        self._request(self._shelf(arrival))
         before = arrival.before
         if before and self._holds(before, arrival):
             return lambda: _as_before(before, arrival, self._shelf(arrival))
@@ -316,6 +324,12 @@ class _Run:
             reason=record.reason,
             passing=isinstance(error, NotNow),
         )
+
+    def _request(self, concept: str) -> None:
+        """Write down who asks for photos of ``concept`` to be taken in, before its first file is looked at."""
+        if concept not in self.requested and concept != UNSORTED:
+            self.requested.add(concept)
+            self.asking.request("intake", concept=concept, subject=self.source, requested_by=[self.requested_by])
 
     def _record(self, event: str, *, concept: str, key: str, **facts: str) -> None:
         self.window.begin()

@@ -114,7 +114,11 @@ def test_adding_the_sidecar_brings_a_photo_out_of_quarantine(bank: Bank, take: T
     put(tmp_path / "in" / "wingnut", "one.jpg", data)
     assert names(take(bank, tmp_path / "in"))["accepted"] == ["one.jpg"]
     assert not list(bank.store.keys("quarantine/"))
-    assert [entry.event for entry in bank.ledger.entries()] == ["intake.quarantined", "intake.accepted"]
+    assert [entry.event for entry in bank.ledger.entries()] == [
+        "request.intake",
+        "intake.quarantined",
+        "intake.accepted",
+    ]
 
 
 def test_bytes_stay_in_quarantine_while_another_concept_holds_them(bank: Bank, take: Take, tmp_path: Path) -> None:
@@ -227,7 +231,7 @@ class TestFaces:
         first = take(bank, tmp_path / "in")
         path.chmod(0)
         assert take(bank, tmp_path / "in").waiting != ()
-        assert [entry.event for entry in bank.ledger.entries()] == ["photo.waiting"]
+        assert [entry.event for entry in bank.ledger.entries()] == ["request.intake", "photo.waiting"]
         assert first.concepts == ()
 
     @pytest.mark.parametrize(

@@ -108,6 +108,20 @@ def test_pictures_are_the_stored_bytes_and_may_be_kept(
     assert all(airflow.call("alice", "GET", url(dossier, f"/images/{image}.png")).is_success for image in pictures)
 
 
+def test_a_picture_that_was_exchanged_in_the_store_is_not_served(airflow: Any, bank: Bank, dossier: Dossier) -> None:
+    candidate, reference, plain = dossier.candidates[0], dossier.references[0], dossier.plain[0]
+    other = bank.store.get(f"{dossier.folder}/images/{dossier.candidates[1].image}.png")
+    for item in (candidate.image, plain.image):
+        bank.store.put(f"{dossier.folder}/images/{item}.png", other)
+    bank.store.put(f"working/{reference.photo}.png", other)
+    for item in (candidate.image, plain.image, reference.photo):
+        for size in ("", "?size=64"):
+            response = airflow.call("alice", "GET", url(dossier, f"/images/{item}.png{size}"))
+            assert response.status_code == 500
+            assert "it was changed in" in response.text
+            assert "cache-control" not in response.headers
+
+
 @pytest.mark.parametrize("size", [16, 200, 512])
 def test_previews_have_the_size_that_was_asked_for(
     airflow: Any, dossier: Dossier, pictures: list[str], size: int
@@ -123,7 +137,9 @@ def test_no_preview_is_large_enough_to_hurt(airflow: Any, dossier: Dossier, pict
 
 
 def test_the_contact_sheet_is_served(airflow: Any, bank: Bank, dossier: Dossier) -> None:
-    assert airflow.call("alice", "GET", url(dossier, "/sheet.png")).content == bank.store.get(dossier.sheet)
+    response = airflow.call("alice", "GET", url(dossier, "/sheet.png"))
+    assert response.content == bank.store.get(dossier.sheet)
+    assert response.headers["cache-control"] == "private, no-cache"  # nothing names its digest
 
 
 def test_only_pictures_of_the_dossier_are_served(airflow: Any, bank: Bank, dossier: Dossier) -> None:

@@ -190,7 +190,13 @@ def make_trial(
     trial = Trial(**{**fields, **changes})
     bank.store.put_new(f"{trial.folder}/trial.json", trial.to_bytes())
     bank.record_once(
-        "trial.finished", concept=CONCEPT, key=trial.key, trial=trial.digest, reference_set=trial.reference_set
+        "trial.finished",
+        concept=CONCEPT,
+        key=trial.key,
+        trial=trial.digest,
+        reference_set=trial.reference_set,
+        candidates=len(trial.candidates),
+        accepted=sum(candidate.accepted for candidate in trial.candidates),
     )
     return Made(bank, references, trial)
 

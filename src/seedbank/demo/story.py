@@ -12,7 +12,7 @@ from seedbank.references.records import ReferenceSet
 INTAKE, SEARCH, REVIEW = DAGS = ("reference_intake", "seed_optimisation", "release_review")
 """The DAGs in the order of the work."""
 
-ENDED: frozenset[Stage] = frozenset({"unreachable", "rejected", "released"})
+ENDED: frozenset[Stage] = frozenset({"unreachable", "nothing accepted", "rejected", "reviewer asked", "released"})
 """Where nothing more happens by itself."""
 _NEXT_DAG: dict[Stage, str] = {
     "photos refused": INTAKE,
@@ -22,6 +22,14 @@ _NEXT_DAG: dict[Stage, str] = {
     "searched": SEARCH,
     "waiting for review": REVIEW,
     "approved": REVIEW,
+}
+_ASKED = {
+    "request.intake": "take its photos in",
+    "request.references": "judge its photos",
+    "request.trial": "search for seeds",
+    "request.expansion": "make more images of a find",
+    "request.dossier": "put the finds before reviewers",
+    "request.review": "open the review",
 }
 
 
@@ -85,6 +93,8 @@ def _what(entry: Entry) -> str:
             return f"seat {data.get('seat')}: {how}{who} says {data.get('verdict')} ({_reason(entry)})"
         case "release.published":
             return "release published and signed"
+        case event if event in _ASKED:
+            return f"asked for by {', '.join(data['requested_by'])}: {_ASKED[event]}"
     return entry.event
 
 

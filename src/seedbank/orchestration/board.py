@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import mimetypes
+from collections.abc import Mapping
 from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -18,9 +19,10 @@ from fastapi import Depends, FastAPI, HTTPException, Path, Query, Request, Respo
 from fastapi.responses import HTMLResponse
 
 from seedbank.bank import Bank
-from seedbank.errors import OutsideError, SeedbankError, UsageError
+from seedbank.errors import OutsideError, SeedbankError, UsageError, VerificationError
 from seedbank.orchestration.pages import Page, dossier_page, overview_page
 from seedbank.orchestration.runs import s3_access
+from seedbank.records import sha256
 from seedbank.review.records import Dossier
 from seedbank.settings import Settings
 
@@ -28,7 +30,10 @@ Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 MAX_SIDE_PX = 512
 """The largest preview; the original is served without ``size``."""
 FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-"""A digest never means other bytes; ``private`` because a shared cache does not know who may look."""
+"""For pictures that are checked against the digest in their address before they are served; ``private`` because a shared cache does not
+know who may look."""
+ASK_AGAIN = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+"""For what nothing says the digest of: contact sheets and reports."""
 STILL = "sandbox allow-same-origin; default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; font-src 'self'"
 """Policy of pages that Great Expectations made: they may show their own styles and pictures, and run nothing."""
 
@@ -86,7 +91,7 @@ def dossier(bank: BankDep, digest: Digest) -> HTMLResponse:
 @board.get("/dossiers/{digest}/sheet.png")
 def sheet(bank: BankDep, digest: Digest) -> Response:
     """The contact sheet."""
-    return _png(_stored(bank, bank.load(Dossier, digest).sheet))
+    return _png(_stored(bank, bank.load(Dossier, digest).sheet), ASK_AGAIN)
 
 
 @board.get("/dossiers/{digest}/images/{image}.png")
@@ -94,8 +99,8 @@ def image(
     bank: BankDep, digest: Digest, image: Digest, size: Annotated[int | None, Query(ge=16, le=MAX_SIDE_PX)] = None
 ) -> Response:
     """A picture of the dossier: the stored bytes, or a preview whose longer side is ``size`` pixels."""
-    data = _stored(bank, _key_of(bank.load(Dossier, digest), image))
-    return _png(data if size is None else _preview(data, size))
+    data = _picture(bank, bank.load(Dossier, digest), image)
+    return _png(data if size is None else _preview(data, size), FOR_EVER)
 
 
 def _page(bank: Bank, folder: str, page: str) -> Response:
@@ -103,17 +108,26 @@ def _page(bank: Bank, folder: str, page: str) -> Response:
     if page != "report.html" and not page.startswith("data-docs/"):
         raise HTTPException(404, f"{folder} has no page {page!r}")
     kind = mimetypes.guess_type(page)[0] or "application/octet-stream"
-    headers = FOR_EVER | {"Content-Security-Policy": STILL}
+    headers = ASK_AGAIN | {"Content-Security-Policy": STILL}
     return Response(_stored(bank, f"{folder}/{page}"), media_type=kind, headers=headers)
 
 
-def _key_of(dossier: Dossier, image: str) -> str:
-    """Where the picture lies in the store, if the dossier has it."""
-    keys = {reference.photo: f"working/{reference.photo}.png" for reference in dossier.references}
-    keys |= {item.image: f"{dossier.folder}/images/{item.image}.png" for item in (*dossier.plain, *dossier.candidates)}
-    if image not in keys:
+def _picture(bank: Bank, dossier: Dossier, image: str) -> bytes:
+    """The picture's bytes, if the dossier has it and they are those that it names."""
+    known = {item.photo: (f"working/{item.photo}.png", item.working) for item in dossier.references}
+    known |= {
+        item.image: (f"{dossier.folder}/images/{item.image}.png", item.image)
+        for item in (*dossier.plain, *dossier.candidates)
+    }
+    if image not in known:
         raise HTTPException(404, f"dossier {dossier.digest[:12]} has no picture {image[:12]}")
-    return keys[image]
+    key, expected = known[image]
+    data = _stored(bank, key)
+    if (found := sha256(data)) != expected:
+        raise VerificationError(
+            f"expected {expected[:12]} at {key}, got {found[:12]}; it was changed in {bank.store.url}"
+        )
+    return data
 
 
 def _stored(bank: Bank, key: str) -> bytes:
@@ -138,8 +152,8 @@ def _preview(data: bytes, side: int) -> bytes:
     return out.getvalue()
 
 
-def _png(data: bytes) -> Response:
-    return Response(data, media_type="image/png", headers=FOR_EVER)
+def _png(data: bytes, headers: Mapping[str, str]) -> Response:
+    return Response(data, media_type="image/png", headers=dict(headers))
 
 
 def _html(page: Page) -> HTMLResponse:

@@ -105,6 +105,7 @@ def settle(bank: Bank, signed: SignedDecision) -> None:
         dossier=decision.dossier,
         seat=decision.seat,
         reviewer=decision.reviewer,
+        login=decision.login,
         verdict=decision.verdict,
         reason=decision.reason,
         scripted=decision.scripted,

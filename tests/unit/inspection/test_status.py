@@ -18,6 +18,8 @@ SET: Step = ("references.validated", {"key": "a" * 64, "reference_set": "a" * 64
 REFUSED: Step = ("references.refused", {"key": "b" * 64, "reason": "too few photos"})
 STARTED: Step = ("trial.started", {"key": "c" * 64})
 FINISHED: Step = ("trial.finished", {"key": "c" * 64, "candidates": 8, "accepted": 6})
+NOTHING: Step = ("trial.finished", {"key": "c" * 64, "candidates": 8, "accepted": 0})
+ASKS: Step = ("request.trial", {"key": "r", "subject": "s", "requested_by": ["alice"]})
 NEVER: Step = ("trial.unreachable", {"key": "c" * 64, "advice": "try LoRA"})
 DOSSIER: Step = ("dossier.frozen", {"key": "d" * 64})
 NEWER: Step = ("dossier.frozen", {"key": "e" * 64})
@@ -52,6 +54,13 @@ def stand(tmp_path: Path, *story: Step) -> ConceptStatus:
         ([SET, STARTED], "searching", "trial cccccccccccc", "seedbank optimise wingnut goes on"),
         ([SET, STARTED, NEVER], "unreachable", "try LoRA", "fine-tune"),
         ([SET, STARTED, FINISHED], "searched", "6 of 8 accepted", "seedbank review wingnut"),
+        ([SET, STARTED, NOTHING], "nothing accepted", "0 of 8 accepted", "then seedbank optimise wingnut"),
+        ([FINISHED, DOSSIER, NOTHING], "nothing accepted", "0 of 8 accepted", "seedbank diagnose wingnut"),
+        ([DOSSIER, seat(1), ASKS], "reviewer asked", "alice answered on dossier dddddddddddd and asked", "by others"),
+        ([DOSSIER, seat(1), seat(2), ASKS], "reviewer asked", "alice answered", "then seedbank optimise wingnut"),
+        ([DOSSIER, seat(1), seat(2), RELEASED, ASKS], "released", "releases/wingnut/dddd", "seedbank verify wingnut"),
+        ([ASKS, BAD], "photos refused", "0 accepted, 1 in quarantine", "seedbank intake FOLDER"),
+        ([ASKS], "photos refused", "no usable photo yet", "seedbank intake FOLDER"),
         ([FINISHED, DOSSIER], "waiting for review", "0 of 2 answers", "release_review"),
         ([DOSSIER, seat(1)], "waiting for review", "1 of 2 answers", "release_review"),
         ([DOSSIER, seat(1), seat(2)], "approved", "2 of 2 answers", "seedbank release wingnut"),

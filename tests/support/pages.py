@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "seedbank"
@@ -194,6 +195,8 @@ def store_prefixes() -> set[str]:
 @cache
 def events() -> frozenset[str]:
     """Every event that a stage writes to the ledger: what the families that are recorded anywhere have in the stages' code."""
+    from seedbank.evidence.requests import Stage, event_of
+
     recorded = {
         node.args[0].value
         for tree in modules().values()
@@ -206,6 +209,7 @@ def events() -> frozenset[str]:
         and isinstance(node.args[0].value, str)
         and _EVENT.fullmatch(node.args[0].value)
     }
+    recorded |= {event_of(stage) for stage in get_args(Stage)}
     families = {event.split(".")[0] for event in recorded} | {"references"}
     stages = [strings(SOURCE / stage) for stage in ("references", "trials", "review", "release")]
     named = {text for found in stages for text in found if _EVENT.fullmatch(text) and Path(text).suffix not in _FILES}

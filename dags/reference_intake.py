@@ -59,7 +59,7 @@ def reference_intake():
 
     @task(outlets=[REFERENCE_SETS], map_index_template="{{ concept }}", execution_timeout=timedelta(minutes=30))
     def validate(concept: str) -> str:
-        """Judge the pool with Great Expectations and freeze the chosen set; its digest."""
+        """Judge the photos with Great Expectations and freeze the chosen set; its digest."""
         from seedbank.orchestration import stages
 
         return stages.validate(concept)

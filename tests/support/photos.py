@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -25,6 +26,12 @@ RIGHTS: dict[str, object] = {
 
 def photo(kind: str = "wingnut", index: int = 0, size: int = 160) -> Image.Image:
     """A render of a part; the same kind and index always give the same one."""
+    return _render(kind, index, size).copy()
+
+
+@cache
+def _render(kind: str, index: int, size: int) -> Image.Image:
+    """Kept: tests ask for the same few again and again, and the large ones take a second."""
     from seedbank.models.parts.world import generator, render  # imports torch, which not every test needs
 
     return render(kind, generator(4711, kind, index), size)

@@ -1,4 +1,4 @@
-"""A small finished trial in a bank: photos in the pool, a frozen set, pictures, seeds, traces, and the ledger entries of all of it."""
+"""A small finished trial in a bank: photos on record, a frozen set, pictures, seeds, traces, and the ledger entries of all of it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def answer(bank: Bank, dossier: str, seat: int, reviewer: Reviewer, **changes: A
 
 
 def change_rights(made: Made, **changes: Any) -> None:
-    """Give every photo of the pool other rights, as an intake with changed sidecars does."""
+    """Give every photo of the concept other rights, as an intake with changed sidecars does."""
     for key in list(made.bank.store.keys(f"photos/{CONCEPT}/")):
         reference = Reference.from_bytes(made.bank.store.get(key))
         changed = reference.model_copy(update={"rights": make_rights(**changes)})

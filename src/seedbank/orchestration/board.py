@@ -78,7 +78,7 @@ def reference_set(bank: BankDep, digest: Digest, page: str) -> Response:
 
 @board.get("/validations/{digest}/{page:path}")
 def validation(bank: BankDep, digest: Digest, page: str) -> Response:
-    """The same of a pool that was refused."""
+    """The same of photos that were refused."""
     return _page(bank, f"validations/{digest}", page)
 
 

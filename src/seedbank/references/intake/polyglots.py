@@ -40,10 +40,10 @@ def second_file(data: bytes, kind: str) -> str:
             return words
     if rest.startswith(b"%PDF-"):
         return "a PDF document"
-    return "a web page or program text" if MARKUP.search(rest) and not _is_picture_data(tail) else ""
+    return "a web page or program text" if MARKUP.search(rest) and not _is_camera_data(tail) else ""
 
 
-def _is_picture_data(tail: bytes) -> bool:
+def _is_camera_data(tail: bytes) -> bool:
     """Whether this is what a camera hangs behind a photo: another JPEG, a film, or a maker's block; XMP in there looks like markup."""
     return tail.startswith((b"\xff\xd8\xff", b"MotionPhoto_Data")) or tail[4:8] == b"ftyp"
 
@@ -61,18 +61,18 @@ def _end(data: bytes, kind: str) -> int:
 
 
 def _jpeg_end(data: bytes) -> int:
-    place = 2
-    while place + 4 <= len(data):
-        if data[place] != 0xFF:
+    offset = 2
+    while offset + 4 <= len(data):
+        if data[offset] != 0xFF:
             return len(data)  # damaged; the decoder will say so
-        marker = data[place + 1]
+        marker = data[offset + 1]
         if marker == 0xD9:
-            return place + 2
+            return offset + 2
         if marker in (0x01, 0xFF) or 0xD0 <= marker <= 0xD7:
-            place += 1 if marker == 0xFF else 2
+            offset += 1 if marker == 0xFF else 2
             continue
-        place += 2 + int(struct.unpack_from(">H", data, place + 2)[0])
+        offset += 2 + int(struct.unpack_from(">H", data, offset + 2)[0])
         if marker == 0xDA:
-            found = NEXT_MARKER.search(data, place)
-            place = found.start() if found else len(data)
-    return place + 2 if data[place : place + 2] == b"\xff\xd9" else len(data)
+            found = NEXT_MARKER.search(data, offset)
+            offset = found.start() if found else len(data)
+    return offset + 2 if data[offset : offset + 2] == b"\xff\xd9" else len(data)

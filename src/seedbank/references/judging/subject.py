@@ -122,5 +122,5 @@ def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     centre = np.array([rows.mean(), columns.mean()])
     radius = np.sqrt(np.mean((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2)) + 1e-9
     axis = (np.arange(OUTLINE) + 0.5) / OUTLINE * 2 - 1
-    places = np.stack(np.meshgrid(axis, axis, indexing="ij")) * REACH * radius + centre[:, None, None]
-    return np.asarray(ndimage.map_coordinates(mask.astype(np.float32), places, order=1) > 0.5)
+    points = np.stack(np.meshgrid(axis, axis, indexing="ij")) * REACH * radius + centre[:, None, None]
+    return np.asarray(ndimage.map_coordinates(mask.astype(np.float32), points, order=1) > 0.5)

@@ -123,11 +123,11 @@ def _read(text: str) -> tuple[str, Entries]:
 
 def _suite(written: tuple[str, Entries], policy: Policy) -> Suite:
     (name, entries), thresholds = written, policy.model_dump()
-    return Suite(name, tuple(_rule(name, place, entry, thresholds) for place, entry in enumerate(entries, start=1)))
+    return Suite(name, tuple(_rule(name, number, entry, thresholds) for number, entry in enumerate(entries, start=1)))
 
 
-def _rule(suite: str, place: int, entry: Mapping[str, Any], thresholds: Mapping[str, Any]) -> Rule:
-    where = f"expectation {place} of suite {suite!r}"
+def _rule(suite: str, number: int, entry: Mapping[str, Any], thresholds: Mapping[str, Any]) -> Rule:
+    where = f"expectation {number} of suite {suite!r}"
     kind, severity = entry.get("type"), entry.get("severity")
     if kind not in {ROWS, PRESENT, BETWEEN}:
         raise UsageError(f"{where}: expected a type among {ROWS}, {PRESENT} and {BETWEEN}, got {kind!r}")

@@ -65,7 +65,7 @@ SET: tuple[Measure, ...] = (
     Measure("pinned_soft", "pinned against advice", "photos", "pinned photos that break a rule"),
     Measure("rights_faults", "rights", "faults", "what forbids using the chosen photos"),
     Measure("sameness", "closest pair", "correlation", "highest among chosen photos that are not pinned"),
-    Measure("deviation", "strangest photo", "deviations", "lowest among chosen photos that are not pinned"),
+    Measure("deviation", "farthest outlier", "deviations", "lowest among chosen photos that are not pinned"),
     Measure("effective_number", "different photos", "photos", "Vendi score, Friedman and Dieng 2023"),
     Measure("coverage", "coverage", "cosine", "mean likeness of each compared photo to its nearest chosen one"),
     Measure("spread", "spread", "cosine distance", "mean over pairs of chosen photos"),

@@ -176,12 +176,12 @@ def _bar(means: Luma, spreads: Luma) -> int:
 
 def _segments(original: bytes) -> Iterator[bytes]:
     """The payloads of a JPEG file's quantisation segments (marker DQT), up to the start of its picture."""
-    place = 2 if original[:2] == b"\xff\xd8" else len(original)
-    while place + 4 <= len(original) and original[place] == 0xFF and original[place + 1] != 0xDA:
-        (length,) = struct.unpack(">H", original[place + 2 : place + 4])
-        if original[place + 1] == 0xDB:
-            yield original[place + 4 : place + 2 + length]
-        place += 2 + max(length, 2)
+    offset = 2 if original[:2] == b"\xff\xd8" else len(original)
+    while offset + 4 <= len(original) and original[offset] == 0xFF and original[offset + 1] != 0xDA:
+        (length,) = struct.unpack(">H", original[offset + 2 : offset + 4])
+        if original[offset + 1] == 0xDB:
+            yield original[offset + 4 : offset + 2 + length]
+        offset += 2 + max(length, 2)
 
 
 def _tables(segment: bytes) -> Iterator[npt.NDArray[np.uint16]]:

@@ -110,13 +110,13 @@ def distribute(values: Sequence[float], statuses: Sequence[str], rules: Sequence
     pad = 0.0 if logarithmic else 0.03 * (high - low) or 0.5
     low, high = low - pad, high + pad
 
-    def place(value: float) -> float:
+    def x_of(value: float) -> float:
         if logarithmic:
             return PLOT_WIDTH * math.log(value / low) / math.log(high / low)
         return PLOT_WIDTH * (value - low) / (high - low)
 
-    bars = _bars([(place(value), status) for value, status in known])
-    lines = [Line(round(place(bound), 1), bound, severity) for bound, severity in bounds]
+    bars = _bars([(x_of(value), status) for value, status in known])
+    lines = [Line(round(x_of(bound), 1), bound, severity) for bound, severity in bounds]
     return Distribution(low + pad, high - pad, bars, lines, logarithmic)
 
 

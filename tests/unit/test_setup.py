@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from seedbank.extras import EXTRAS
+from seedbank.extras import EXTRAS, ON_SELECTION, require
 
 ROOT = Path(__file__).resolve().parents[2]
 PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines())
@@ -63,6 +63,13 @@ def test_everything_declared_is_pinned_within_its_range() -> None:
 
 def test_a_set_up_environment_has_every_extra(set_up: ModuleType) -> None:
     assert set_up.uv_command()[-1] == set_up.pip_command()[-1] == ".[all,dev]"
+
+
+def test_extras_that_bring_the_method_with_them_are_checked_for_it() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {name for name in EXTRAS if "seedbank[selection]" in extras[name]} == set(ON_SELECTION)
+    for extra in EXTRAS:
+        require(extra)  # the environment of the tests has all of them
 
 
 def test_every_extra_says_what_it_needs_and_brings_it() -> None:

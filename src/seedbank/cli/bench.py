@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seedbank.cli.output import JsonFlag, console, print_json
+from seedbank.cli.output import JsonFlag, console, needs, print_json
 from seedbank.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ USUAL = ("plain", "balanced", "best_of_n", "seedselect_v1")
 
 
 @app.command("selection")
+@needs("bench")
 def selection(
     kinds: Annotated[list[str] | None, typer.Argument(help="Kinds of the parts world; default the rare ones.")] = None,
     recipe: Annotated[

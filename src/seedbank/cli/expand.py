@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
+from seedbank.cli.output import JsonFlag, console, needs, open_bank, print_json, table
 from seedbank.cli.search import bars
 from seedbank.errors import RefusedError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from seedbank.trials.records import ExpansionRecord
 
 
+@needs("selection")
 def expand(
     seeds: Annotated[
         list[str],

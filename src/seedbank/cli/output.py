@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
 from seedbank.bank import Bank
+from seedbank.extras import Extra, require
 from seedbank.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +21,24 @@ if TYPE_CHECKING:
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 """The ``--json`` option every command has."""
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def needs(extra: Extra) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A command that says at once which extra it needs, where that is not installed."""
+
+    def decorate(command: Callable[P, T]) -> Callable[P, T]:
+        @wraps(command)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            require(extra)
+            return command(*args, **kwargs)
+
+        return checked
+
+    return decorate
 
 
 def open_bank() -> Bank:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
+from seedbank.cli.output import JsonFlag, console, needs, open_bank, print_json, table
 from seedbank.errors import UnusableReferences
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ NEWS: tuple[OutcomeKind, ...] = ("duplicate", "waiting", "quarantined")
 """Outcomes that intake lists one by one; of those that were taken in, now or before, the number is enough."""
 
 
+@needs("references")
 def intake(
     source: Annotated[str, typer.Argument(help="A folder, or s3://bucket/prefix, with a sub-folder for each concept.")],
     concept: Annotated[
@@ -59,6 +60,7 @@ def intake(
         _print_report(report)
 
 
+@needs("references")
 def validate(
     concept: Annotated[str, typer.Argument(help="Name of the concept.")],
     json: JsonFlag = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table, waiting
+from seedbank.cli.output import JsonFlag, console, needs, open_bank, print_json, table, waiting
 from seedbank.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def verify(
         print(f"  {_sentence(decision)}")
 
 
+@needs("selection")
 def replay(
     release: ReleaseArgument,
     model: Annotated[str | None, typer.Option(help="Where the model is, if not where the release says.")] = None,
@@ -137,6 +138,7 @@ def _pixels(image: Replayed) -> str:
     return f"differs by up to {image.difference} of 255" if image.approved else "not the file that was approved"
 
 
+@needs("mlflow")
 def log(concept: ConceptArgument, json: JsonFlag = False) -> None:
     """Put the newest trial of a concept into MLflow. Doing it again adds nothing.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seedbank.cli.output import JsonFlag, console, open_bank, print_json, table
+from seedbank.cli.output import JsonFlag, console, needs, open_bank, print_json, table
 from seedbank.errors import RefusedError, Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ STAGES = {
 SeedCount = Annotated[int, typer.Option("--seeds", "-n", min=1, help="How many plain seeds to draw.")]
 
 
+@needs("selection")
 def optimise(
     concept: Annotated[str, typer.Argument(help="Name of a concept file.")],
     preset: Annotated[
@@ -66,6 +67,7 @@ def optimise(
         )
 
 
+@needs("selection")
 def scan(
     concepts: Annotated[list[str] | None, typer.Argument(help="Names of concepts; default all.")] = None,
     seeds: SeedCount = 64,
@@ -86,6 +88,7 @@ def scan(
         _print_scans(scans)
 
 
+@needs("selection")
 def diagnose(
     concept: Annotated[str, typer.Argument(help="Name of a concept with a reference set.")],
     seeds: SeedCount = 128,

@@ -29,6 +29,7 @@ from pathlib import Path
 from seedbank.bank import Bank
 from seedbank.concepts import NAME_PATTERN
 from seedbank.errors import RefusedError
+from seedbank.extras import require
 from seedbank.records import canonical_json, sha256
 from seedbank.references.intake.decode import NotAPhoto, NotNow
 from seedbank.references.intake.listing import Arrival, Listing, Remembered, RememberedKind
@@ -79,9 +80,10 @@ def intake(
         sandboxes: where to decode, for a caller that takes in many small batches; None to start and stop one for each core.
 
     Raises:
-        UsageError: there is no such folder or no concept of this name.
+        UsageError: there is no such folder, no concept of this name, or what decodes photos is not installed.
         StoreError: the store or the bucket failed; run it again to go on.
     """
+    require("references")  # a decoder that cannot start would send every file into quarantine
     if concept is not None:
         bank.concept(concept)
     concepts = frozenset(path.stem for path in bank.settings.concepts.glob("*.yaml"))

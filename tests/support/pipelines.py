@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer, T5TokenizerFast
 
 SIDE = 16
-ROOM = 8
+TOKENS = 8
 """Tokens of a prompt, with its two marks."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TEXT: dict[str, int] = {
@@ -179,7 +179,9 @@ def clip(*, projection: bool = False) -> nn.Module:
     torch.manual_seed(2 + projection)
     tokenizer = clip_tokenizer()
     marks = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    config = CLIPTextConfig(vocab_size=len(tokenizer), max_position_embeddings=ROOM, projection_dim=16, **TEXT, **marks)
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer), max_position_embeddings=TOKENS, projection_dim=16, **TEXT, **marks
+    )
     return CLIPTextModelWithProjection(config) if projection else CLIPTextModel(config)
 
 
@@ -188,7 +190,9 @@ def clip_tokenizer() -> CLIPTokenizer:
     from transformers import CLIPTokenizer
 
     tokens = [*LETTERS, *(letter + "</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[], model_max_length=ROOM)
+    return CLIPTokenizer(
+        vocab={token: number for number, token in enumerate(tokens)}, merges=[], model_max_length=TOKENS
+    )
 
 
 def t5() -> nn.Module:

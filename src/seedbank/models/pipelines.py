@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ class LoadedModel:
 def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32) -> LoadedModel:
     """Load ``model``: ``parts``, a local folder, or ``repository@revision`` with the full commit. No network for the first two.
 
+    Asked again in one process for the files it loaded last, it gives the same object: use it, do not change it.
+
     The scheduler that the repository ships is kept where the sampler reproduces it; else DDIM with the same noise schedule takes its
     place, which :attr:`LoadedModel.notes` says.
 
@@ -47,16 +50,21 @@ def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32) -> LoadedMo
         OutsideError: the hub could not be reached.
     """
     folder = find_model(model, "pipeline")
-    index = _check_index(folder, model)
-    _check_parts(folder, index, model)
+    _check_parts(folder, _check_index(folder, model), model)
+    return _loaded(folder, describe(folder, source=model), model, dtype)
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, card: ModelCard, model: str, dtype: torch.dtype) -> LoadedModel:
+    """Kept for the rest of the process, for the same files as ``card`` knows them: a scan asks for one model many times."""
     with quiet():
-        pipeline = _load(folder, index, model, dtype)
+        pipeline = _load(folder, _check_index(folder, model), model, dtype)
     pipeline.set_progress_bar_config(disable=True)
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
             part.eval().requires_grad_(False)
     notes = _settle_scheduler(pipeline)
-    return LoadedModel(pipeline, describe(folder, source=model), _sampler(folder, pipeline), notes)
+    return LoadedModel(pipeline, card, _sampler(folder, pipeline), notes)
 
 
 def _load(folder: Path, index: Mapping[str, Any], model: str, dtype: torch.dtype) -> Any:
@@ -153,14 +161,17 @@ def _variant(folder: Path) -> str | None:
 
 def _sampler(folder: Path, pipeline: Any) -> SamplerConfig:
     """The sampling the model's makers intend: what ``seedbank.json`` says, and the family's usual for what it does not say."""
-    from seedbank.selection.sampling.sampler import default_config
+    from seedbank.selection.sampling.sampler import default_config, usual_batch_size
 
     usual = default_config(pipeline)
     if not (folder / SETTINGS).is_file():
         return usual
     said = _json(folder / SETTINGS, folder.name, f"sampling settings in {SETTINGS}", "mend or delete that file")
     try:
-        return SamplerConfig.model_validate({**usual.model_dump(), **said, "dtype": usual.dtype})
+        found = SamplerConfig.model_validate({**usual.model_dump(), **said, "dtype": usual.dtype})
+        if "batch_size" in said:
+            return found
+        return found.model_copy(update={"batch_size": usual_batch_size(found.height, found.width)})
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(

@@ -72,7 +72,7 @@ def test_wrong_sampling_settings_are_refused(saved: Path, tmp_path: Path, settin
     ("build", "steps", "guidance"),
     [
         (lambda: tiny.stable_diffusion(LCMScheduler(**tiny.BETAS), consistency=True), 4, 8.5),
-        (lambda: tiny.stable_diffusion(DPMSolverMultistepScheduler(**tiny.BETAS)), 20, 7.5),
+        (lambda: tiny.stable_diffusion(DPMSolverMultistepScheduler(steps_offset=1, **tiny.BETAS)), 20, 7.5),
         (lambda: tiny.sdxl(EulerAncestralDiscreteScheduler(timestep_spacing="trailing", **tiny.BETAS)), 1, 0.0),
         (tiny.sdxl, 25, 5.0),
         (tiny.sd3, 28, 7.0),
@@ -239,3 +239,24 @@ def _edit(saved: Path, tmp_path: Path, **changes: object) -> Path:
     index = json.loads((side / "model_index.json").read_text())
     (side / "model_index.json").write_text(json.dumps({**index, **changes}))
     return side
+
+
+def test_the_same_files_are_loaded_once_and_changed_files_again(build_pipeline: Any, tmp_path: Path) -> None:
+    build_pipeline().save_pretrained(tmp_path / "one")
+    first = load_pipeline(str(tmp_path / "one"))
+    assert load_pipeline(str(tmp_path / "one")) is first
+    (tmp_path / "one" / "seedbank.json").write_text('{"num_inference_steps": 3}')
+    again = load_pipeline(str(tmp_path / "one"))
+    assert (again.sampler.num_inference_steps, again.card.content == first.card.content) == (3, False)
+    assert load_pipeline(str(tmp_path / "one"), dtype=torch.bfloat16).sampler.dtype == "bfloat16"
+
+
+@pytest.mark.parametrize(("side", "batch_size"), [(16, 8), (256, 8), (258, 1)])
+def test_small_images_are_drawn_many_at_once_and_large_ones_alone(
+    build_pipeline: Any, tmp_path: Path, side: int, batch_size: int
+) -> None:
+    build_pipeline().save_pretrained(tmp_path)
+    (tmp_path / "seedbank.json").write_text(json.dumps({"height": side, "width": side}))
+    assert load_pipeline(str(tmp_path)).sampler.batch_size == batch_size
+    (tmp_path / "seedbank.json").write_text(json.dumps({"height": side, "width": side, "batch_size": 2}))
+    assert load_pipeline(str(tmp_path)).sampler.batch_size == 2

@@ -109,8 +109,8 @@ def test_full_is_plain_autograd_in_every_family(any_sampler: Sampler) -> None:
     loss = TRAIL.loss(list(any_sampler.denoise_steps(leaf))[-3:])
     (exact,) = torch.autograd.grad(loss.sum(), leaf)
     found = value_and_grad(any_sampler, noise, TRAIL, Mode.parse("full"), trail=3)
-    close(found.gradient, exact, steps=BACK * 5)
-    close(found.evaluation.objective, loss.detach(), steps=5)
+    close(found.gradient, exact, steps=BACK * 5, kernels="same")
+    close(found.evaluation.objective, loss.detach(), steps=5, kernels="same")
     assert found.network_evaluations == 4 * any_sampler.cost(2)
     assert found.finite.all()
 
@@ -129,8 +129,8 @@ def test_last_k_is_autograd_from_the_kth_last_state_in_every_family(any_sampler:
     loss = TRAIL.loss([state.latents for state in states])
     (exact,) = torch.autograd.grad(loss.sum(), leaf)
     found = value_and_grad(any_sampler, noise, TRAIL, Mode.parse("last:2"), trail=3)
-    close(found.gradient, exact, steps=5 + BACK * 2)
-    close(found.evaluation.objective, loss.detach(), steps=5)
+    close(found.gradient, exact, steps=5 + BACK * 2, kernels="same")
+    close(found.evaluation.objective, loss.detach(), steps=5, kernels="same")
     assert found.network_evaluations == any_sampler.cost(2) + 3 * any_sampler.cost(2, 2)
 
 
@@ -148,8 +148,8 @@ def test_one_vjp_is_one_jacobian_in_every_family(any_sampler: Sampler, mode: str
         lambda x: any_sampler.predict_x0(x, any_sampler.predict(x, step), step), states[at].latents, cotangent
     )
     found = value_and_grad(any_sampler, noise, TRAIL, Mode.parse(mode), trail=3)
-    close(found.gradient, exact, steps=5 + BACK)
-    close(found.evaluation.objective, TRAIL.loss(leaves).detach(), steps=5)
+    close(found.gradient, exact, steps=5 + BACK, kernels="same")
+    close(found.evaluation.objective, TRAIL.loss(leaves).detach(), steps=5, kernels="same")
     assert found.network_evaluations == any_sampler.cost(2) + 2 * any_sampler.cost(2, 1)
 
 
@@ -161,8 +161,8 @@ def test_full_is_plain_autograd_through_decoder_and_encoder(
     loss = _loss(objective, trail[-3:])
     (exact,) = torch.autograd.grad(loss.sum(), leaf)
     found = value_and_grad(sampler, noise, objective.evaluate, Mode.parse("full"), trail=3)
-    close(found.gradient, exact, steps=BACK * (4 + JUDGES))
-    close(found.evaluation.objective, loss.detach(), steps=4 + JUDGES)
+    close(found.gradient, exact, steps=BACK * (4 + JUDGES), kernels="same")
+    close(found.evaluation.objective, loss.detach(), steps=4 + JUDGES, kernels="same")
 
 
 @pytest.mark.parametrize("mode", ["full", "last:2", "one_vjp@0.5"])
@@ -245,7 +245,7 @@ def test_small_gradients_survive_a_float16_network_and_codec() -> None:
     assert found.dtype == torch.float32
     cosine = torch.nn.functional.cosine_similarity(found.flatten(1), expected.flatten(1), eps=1e-20)
     assert (cosine > 0.99).all()
-    close(found.norm(), expected.norm(), steps=BACK * 3 + JUDGES, dtype=torch.float16)
+    torch.testing.assert_close(found.norm(), expected.norm(), rtol=0.05, atol=0)
 
     leaf = noise.clone().requires_grad_()
     bare = half.family.network(leaf.half(), 999, half.condition.text[:1].expand(2, -1, -1), return_dict=False)[

@@ -22,10 +22,11 @@ from torch import Tensor
 
 from seedbank.errors import OutOfMemory, UsageError
 from seedbank.selection.records import SamplerConfig
-from seedbank.selection.sampling.families import Family, adapt
+from seedbank.selection.sampling.families import Family, adapt, pipeline_latents
+from seedbank.selection.sampling.noise import plain_seed, stacked
 from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler, to_pixels
 from support import pipelines as tiny
-from support.tolerance import close, tolerance
+from support.tolerance import close, same_pixels, tolerance
 
 SD = {"steps_offset": 1, **tiny.BETAS}
 TRAILING = {"timestep_spacing": "trailing", **SD}
@@ -34,6 +35,7 @@ ZERO_SNR = {"beta_schedule": "squaredcos_cap_v2", "rescale_betas_zero_snr": True
 FLOW_DPM = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
 
 Build = Callable[..., Any]
+SIZE = {"height": 16, "width": 16}
 BUILDS: dict[str, Build] = {
     "sd": tiny.stable_diffusion,
     "lcm": lambda: tiny.stable_diffusion(LCMScheduler(**SD), consistency=True),
@@ -107,7 +109,7 @@ def test_same_noise_gives_the_pipelines_own_image(build: Build) -> None:
     sampler = make_sampler(pipeline, "ab c", _config(4, 4.5))
     noise = _noise(sampler)
     theirs = _theirs(pipeline, sampler, noise, "np")
-    assert np.array_equal(to_pixels(sampler.family.decode(sampler.denoise(noise))), (theirs * 255).round())
+    same_pixels(to_pixels(sampler.family.decode(sampler.denoise(noise))), (theirs * 255).round().astype(np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -223,6 +225,23 @@ def test_fewer_steps_over_the_same_noise(pipeline: Any, sampler_config: SamplerC
     direct = make_sampler(pipeline, "a", sampler_config.model_copy(update={"num_inference_steps": 2}))
     noise = _noise(sampler)
     assert torch.equal(few.denoise(noise), direct.denoise(noise))
+
+
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+def test_a_find_is_drawn_by_the_stock_pipeline_in_three_lines(build: Build) -> None:
+    pipeline = build()
+    config = _config(4, 4.5)
+    sampler = make_sampler(pipeline, "ab c", config)
+    seed = plain_seed("0", 3, sampler.noise_shape)
+    ours = sampler.draw(stacked([seed]))[0]
+
+    latents = pipeline_latents(pipeline, seed)
+    generator = torch.Generator().manual_seed(int(config.noise_key))
+    image = pipeline(
+        "ab c", latents=latents, generator=generator, num_inference_steps=4, guidance_scale=4.5, **SIZE
+    ).images[0]
+
+    same_pixels(np.asarray(image), ours)
 
 
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)

@@ -13,7 +13,7 @@ from seedbank.evidence.ledger import Entry
 from seedbank.records import sha256
 from seedbank.references.records import Reference, ReferenceSet
 from seedbank.release.records import MANIFEST, STATEMENT, Manifest
-from seedbank.review.records import Dossier, decision_of
+from seedbank.review.records import Dossier, decision_key, signed_decision
 from seedbank.trials.records import Candidate, ExpansionRecord, Trial
 
 MIN_PREFIX = 8
@@ -188,10 +188,10 @@ def _dossiers(bank: Bank, graph: _Graph) -> None:
         )
     for key in bank.store.keys("decisions/"):
         _, digest, seat = key.removesuffix(".json").split("/")
-        decision = decision_of(bank, digest, int(seat))
-        if decision:
-            label = f"seat {seat}, {decision.reviewer}: {decision.verdict}"
-            graph.add(sha256(bank.store.get(key)), "decision", label, key, made_from=(digest,))
+        signed = signed_decision(bank, digest, int(seat))
+        if signed:
+            label = f"seat {seat}, {signed.decision.reviewer}: {signed.decision.verdict}"
+            graph.add(signed.digest, "decision", label, key, made_from=(digest,))
 
 
 def _releases(bank: Bank, graph: _Graph) -> None:
@@ -200,9 +200,8 @@ def _releases(bank: Bank, graph: _Graph) -> None:
         if name != MANIFEST:
             continue
         manifest = Manifest.from_bytes(bank.store.get(key))
-        decisions = tuple(
-            sha256(bank.store.get(f"decisions/{manifest.dossier}/{item.seat}.json")) for item in manifest.decisions
-        )
+        wanted = {decision_key(manifest.dossier, item.seat) for item in manifest.decisions}
+        decisions = tuple(node.digest for node in graph.nodes.values() if node.key in wanted)
         images = tuple(item.candidate.image for item in manifest.images)
         graph.add(manifest.digest, "release", folder, key, made_from=(manifest.dossier, *decisions, *images))
         if bank.store.exists(f"{folder}/{STATEMENT}"):

@@ -262,6 +262,26 @@ def test_the_same_photos_give_the_same_set_and_is_judged_once(tmp_path: Path) ->
     assert digests[0] == digests[1]
 
 
+@dataclass(frozen=True)
+class NeverAsked:
+    """An embedding of which only the name may be asked."""
+
+    card: ModelCard
+
+    def __call__(self, images01: "Tensor") -> "Tensor":
+        raise AssertionError("photos that were judged before are embedded again")
+
+
+def test_photos_that_were_judged_before_are_not_embedded_again(bank: Bank, photos: Path) -> None:
+    put_photos(bank, fill(photos, 5))
+    first = frozen(bank)
+    again = validate(bank, bank.concept("impeller"), embedder=NeverAsked(HOG.card), today=TODAY)
+    assert again == first
+    put_photos(bank, fill(photos, 6))
+    with pytest.raises(AssertionError, match="embedded again"):
+        validate(bank, bank.concept("impeller"), embedder=NeverAsked(HOG.card), today=TODAY)
+
+
 def test_photos_that_change_and_change_back_are_on_record_each_time(bank: Bank, photos: Path) -> None:
     put_photos(bank, fill(photos, 5))
     first = frozen(bank)

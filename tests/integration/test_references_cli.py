@@ -122,7 +122,7 @@ def contents(home: Path) -> tuple[dict[str, bytes], Counter[tuple[str, str, str]
     kept = {key: store.get(key) for key in store.keys() if not key.startswith(("scans/", "ledger/"))}  # noqa: SIM118
     ledger = Ledger(store)
     ledger.verify()
-    return kept, Counter((entry.event, entry.concept, entry.data["name"]) for entry in ledger.entries())
+    return kept, Counter((entry.event, entry.concept, entry.data["key"]) for entry in ledger.entries())
 
 
 @pytest.mark.parametrize(

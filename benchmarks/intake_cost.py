@@ -147,7 +147,7 @@ def take_all(bank: Bank, folder: Path, count: int) -> None:
 
 
 def measure_all(bank: Bank) -> None:
-    """The measures of every photo of the pool, as validation asks for them: most of their cost lies in intake."""
+    """The measures of every photo, as validation asks for them: most of their cost lies in intake."""
     for item in load_photos(bank, "bolt"):
         found = load_measures(bank.store, item, lambda item=item: working_image(bank, item))  # type: ignore[misc]
         assert found["min_side_px"] == HEIGHT

@@ -15,7 +15,7 @@ EXTRAS: dict[Extra, tuple[str, ...]] = {
     "selection": ("accelerate", "diffusers", "huggingface_hub", "scipy", "tokenizers", "torch", "transformers"),
     "references": ("great_expectations", "jinja2", "pandas", "pi_heif", "skimage"),
     "airflow": ("airflow", "fastapi", "httpx", "psutil"),
-    "mlflow": ("mlflow", "requests"),
+    "mlflow": ("mlflow", "sqlalchemy"),
     "s3": ("minio", "urllib3"),
     "bench": ("botorch", "cma", "gpytorch", "matplotlib", "peft"),
 }

@@ -91,7 +91,7 @@ def test_a_run_reviews_the_dossier_that_was_announced(
 ) -> None:
     make_trial(bank, number=1).dossier()  # newer, but nobody announced it
     bank.request("trial", concept="wingnut", subject=dossier.reference_set, requested_by=["bob"])
-    announce(dossier=dossier.digest, mlflow_run="ab" * 16)
+    announce(dossier=dossier.digest, mlflow_run=f"experiments/1/runs/{'ab' * 16}")
     run = new_run(airflow)
     assert (run["partition_key"], run["run_type"]) == ("wingnut", "asset_triggered")
 

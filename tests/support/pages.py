@@ -182,12 +182,8 @@ def settings_read() -> set[str]:
 
 def store_prefixes() -> set[str]:
     """The first part of every key that a stage puts together, such as ``trials`` of ``trials/<concept>/<key>``."""
-    stages = ("references", "trials", "review", "release", "evidence", "storage")
-    trees = [
-        tree
-        for path, tree in modules().items()
-        if path.is_relative_to(SOURCE) and path.relative_to(SOURCE).parts[0] in stages
-    ]
+    writers = ("references", "trials", "review", "release", "evidence", "storage", "tracking/claims.py")
+    trees = [tree for path, tree in modules().items() if any(path.is_relative_to(SOURCE / each) for each in writers)]
     texts = [text for tree in trees for text in _templates(tree) if "*" in text or text.endswith("/")]
     return {match[1] for text in texts if (match := re.match(r"(\.?[a-z][a-z-]*)/(?![/ ])[^ ]*$", text))}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
+When = Literal["asked", "answered"]
 Mischief = Literal["throttle", "cut before", "cut in the middle", "lose the answer"]
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
 SKIPPED = {"connection", "transfer-encoding", "keep-alive"}
@@ -26,6 +27,7 @@ class Proxy:
         only: the method that is meant; others pass.
         every: how many of those requests there are for each order; the others pass.
         seen: method and path of every request, in order.
+        watch: called with ``"asked"`` before a request is passed on and ``"answered"`` before its answer is, with the number of all seen.
     """
 
     endpoint: str = ""
@@ -33,6 +35,7 @@ class Proxy:
     only: str = ""
     every: int = 1
     seen: list[tuple[str, str]] = field(default_factory=list)
+    watch: Callable[[When, int], object] = lambda _when, _number: None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next_order(self, method: str, path: str) -> Mischief | None:
@@ -54,12 +57,14 @@ def proxy(server: str) -> Iterator[Proxy]:
 
         def pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            match state.next_order(self.command, self.path):
+            order = state.next_order(self.command, self.path)
+            state.watch("asked", len(state.seen))
+            match order:
                 case "throttle":
                     self.answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
                 case "cut before":
                     self.cut()
-                case order:
+                case _:
                     self.forward(body, order)
 
         def forward(self, body: bytes, order: Mischief | None) -> None:
@@ -70,6 +75,7 @@ def proxy(server: str) -> Iterator[Proxy]:
             upstream.endheaders(body or None)
             reply = upstream.getresponse()
             data, headers = reply.read(), [item for item in reply.getheaders() if item[0].lower() not in SKIPPED]
+            state.watch("answered", len(state.seen))
             if order == "lose the answer":
                 self.cut()
             elif order == "cut in the middle":
@@ -93,12 +99,17 @@ def proxy(server: str) -> Iterator[Proxy]:
 
         def cut(self) -> None:
             self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # the client may be gone already
+                self.connection.shutdown(socket.SHUT_RDWR)
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):
+                super().handle()
 
         def log_message(self, *args: Any) -> None:
             """Nothing: a request may hold a signature."""
 
-        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = pass_on  # noqa: N815
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = do_PATCH = pass_on  # noqa: N815
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         listening.daemon_threads = True

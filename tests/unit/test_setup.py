@@ -94,7 +94,7 @@ _DISTRIBUTIONS = {
     "fastapi": "apache-airflow",
     "gpytorch": "botorch",
     "huggingface_hub": "transformers",
-    "requests": "mlflow",
+    "sqlalchemy": "mlflow",
     "tokenizers": "transformers",
     "urllib3": "minio",
 }

@@ -144,17 +144,22 @@ def log(concept: ConceptArgument, json: JsonFlag = False) -> None:
 
     Example: seedbank log wingnut
     """
+    from seedbank.tracking.links import page_url, public_uri, split_address
     from seedbank.tracking.log import log_trial
     from seedbank.trials.records import Trial
 
     bank = open_bank()
-    trial = bank.newest(Trial, concept)
-    with waiting(f"logging trial {trial.key[:12]} to {bank.settings.tracking_uri}"):
-        run = log_trial(bank, trial)
+    trial, uri = bank.newest(Trial, concept), public_uri(bank.settings.tracking_uri)
+    with waiting(f"logging trial {trial.key[:12]} to {uri}"):
+        address = log_trial(bank, trial)
+    run, url = split_address(address)[1], bank.settings.tracking_url
     if json:
-        print_json({"run": run, "trial": trial.key, "tracking_uri": bank.settings.tracking_uri})
+        print_json(
+            {"run": run, "trial": trial.key, "tracking_uri": uri, "url": page_url(url, address) if url else None}
+        )
     else:
-        console().print(f"trial {trial.key[:12]} is run {run} in {bank.settings.tracking_uri}")
+        place = page_url(url, address) if url else f"{uri}; set SEEDBANK_MLFLOW_URL to where its pages are for a link"
+        console().print(f"trial {trial.key[:12]} is run {run} in MLflow: {place}", soft_wrap=True, markup=False)
 
 
 def status(json: JsonFlag = False) -> None:

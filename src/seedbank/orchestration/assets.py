@@ -14,7 +14,7 @@ from airflow.sdk import Asset
 REFERENCE_SETS = Asset(name="reference_sets", uri="seedbank://reference_sets", group="seedbank")
 """A reference set was frozen. Extra: ``digest`` of the set, ``report`` (its page)."""
 DOSSIERS = Asset(name="dossiers", uri="seedbank://dossiers", group="seedbank")
-"""A dossier was frozen and may be reviewed. Extra: ``dossier``, ``trial``, ``mlflow_run``."""
+"""A dossier was frozen and may be reviewed. Extra: ``dossier``, ``trial``, ``mlflow_run`` (its address there)."""
 RELEASES = Asset(name="releases", uri="seedbank://releases", group="seedbank")
 """A release was signed. Extra: ``dossier``, ``release`` (its folder in the store)."""
 

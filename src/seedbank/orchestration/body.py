@@ -7,14 +7,17 @@ flags) is escaped, so that it can neither add a picture nor break the table.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import zip_longest
 
+from seedbank.errors import UsageError
 from seedbank.orchestration.cases import Case
 from seedbank.orchestration.links import dossier_url, image_url, sheet_url
 from seedbank.references.records import Reference
 from seedbank.review.decisions import MIN_REASON
 from seedbank.review.records import Dossier
 from seedbank.review.roster import SEATS
+from seedbank.tracking.links import page_url
 from seedbank.trials.records import Candidate
 
 THUMBNAIL_PX = 160
@@ -117,6 +120,7 @@ def _links(case: Case) -> str:
     links = [f"[Larger, with rights and scores]({dossier_url(case.digest)})"]
     links.append(f"[Contact sheet]({sheet_url(case.digest)})")
     run, url = str(case.order.message.get("mlflow_run") or ""), case.bank.settings.tracking_url
-    if url and re.fullmatch(r"[0-9a-f]{32}", run):
-        links.append(f"[The search in MLflow]({url}/#/runs/{run})")
+    if url:
+        with suppress(UsageError):  # an event that somebody sent by hand may say anything
+            links.append(f"[The search in MLflow]({page_url(url, run)})")
     return " · ".join(links)

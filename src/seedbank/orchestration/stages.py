@@ -81,7 +81,7 @@ def optimise() -> str:
 
 
 def log_to_mlflow(trial_key: str) -> str:
-    """Log the trial to MLflow; the run's id. Logging it again adds nothing."""
+    """Log the trial to MLflow; the address of its run there. Logging it again adds nothing."""
     from seedbank.tracking.log import log_trial
     from seedbank.trials.records import Trial
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,6 +27,11 @@ def check_key(key: str) -> str:
             f"expected an object key like 'trials/wingnut/1.json', got {key!r}; derive keys from names and digests"
         )
     return key
+
+
+def probe_key(kind: str) -> str:
+    """A key that no other probe uses, now or ever: probes that meet would each see what the other did."""
+    return f".probe/{kind}-{uuid.uuid4().hex}"
 
 
 @dataclass(frozen=True)

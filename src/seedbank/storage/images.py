@@ -1,4 +1,4 @@
-"""Pictures as bytes: one PNG file and one digest for the same pixels, wherever and whenever they are made."""
+"""Images as bytes: one PNG file and one digest for the same pixels, wherever and whenever they are made."""
 
 from __future__ import annotations
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from seedbank.errors import StoreError
-from seedbank.storage.base import Capabilities, check_key
+from seedbank.storage.base import Capabilities, check_key, probe_key
 
 _TEMPORARY = ".tmp"
 """Folder below the root for writes that are not finished; never among the keys."""
-
 
 T = TypeVar("T")
 
@@ -101,8 +100,7 @@ class LocalStore:
 
     def capabilities(self) -> Capabilities:
         """A local folder writes conditionally; it keeps no versions and locks nothing."""
-        key = ".probe/conditional"
-        self.delete(key)
+        key = probe_key("conditional")
         first, second = self.put_new(key, b"1"), self.put_new(key, b"2")
         self.delete(key)
         return Capabilities(conditional_write=first and not second, versioning=False, object_lock=False)

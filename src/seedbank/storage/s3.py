@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import os
 import urllib.parse
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error
 from minio.retention import Retention
 
 from seedbank.errors import StoreError, UsageError
-from seedbank.storage.base import Capabilities, check_key
+from seedbank.storage.base import Capabilities, check_key, probe_key
 
 CONNECT_S, READ_S = 5.0, 60.0
 RETRIES = urllib3.Retry(total=4, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504))
@@ -232,13 +231,13 @@ class S3Store:
 
     @cached_property
     def _writes_conditionally(self) -> bool:
-        path = self._path(_probe("conditional"))
+        path = self._path(probe_key("conditional"))
         first, second = self._put_new(path, b"1"), self._put_new(path, b"2")
         self._remove_all(path)
         return first and not second
 
     def _keeps_versions(self) -> bool:
-        key = _probe("versions")
+        key = probe_key("versions")
         self.put(key, b"1")
         self.put(key, b"2")
         count = len(self._versions(self._path(key)))
@@ -247,7 +246,7 @@ class S3Store:
 
     def _locks_objects(self) -> bool:
         """Lock an object and try to delete it: servers have been seen to accept a lock and delete all the same."""
-        client, name, path = self.bucket.client, self.bucket.name, self._path(_probe("lock"))
+        client, name, path = self.bucket.client, self.bucket.name, self._path(probe_key("lock"))
         with self.bucket.errors("probe for object lock"):
             version = client.put_object(name, path, io.BytesIO(b"1"), 1).version_id
             try:
@@ -305,7 +304,3 @@ class S3Store:
 
     def _path(self, key: str) -> str:
         return self.prefix + check_key(key)
-
-
-def _probe(kind: str) -> str:
-    return f".probe/{kind}-{uuid.uuid4().hex}"

@@ -1,3 +1,4 @@
+import multiprocessing
 import tempfile
 import threading
 from pathlib import Path
@@ -82,6 +83,26 @@ def test_a_failed_write_leaves_nothing_behind(store: LocalStore) -> None:
 def test_it_says_what_it_can_do_and_leaves_no_probe(store: LocalStore) -> None:
     can = store.capabilities()
     assert (can.conditional_write, can.versioning, can.object_lock) == (True, False, False)
+    assert list(store.keys()) == []
+
+
+def test_processes_that_probe_at_once_find_the_same(store: LocalStore) -> None:
+    fork, rounds = multiprocessing.get_context("fork"), 100
+    gate, found = fork.Barrier(2), fork.SimpleQueue()
+
+    def probe() -> None:
+        seen = set()
+        for _ in range(rounds):
+            gate.wait()
+            seen.add(store.capabilities())
+        found.put(seen)
+
+    racers = [fork.Process(target=probe) for _ in range(2)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    assert [found.get() for _ in racers] == [{store.capabilities()}] * 2
     assert list(store.keys()) == []
 
 

@@ -247,7 +247,8 @@ def test_a_bucket_and_a_store_in_a_bucket_together(bucket: str, tmp_path: Path) 
             known,
             1,
         )
-    assert [entry.event for entry in bank.ledger.entries()] == ["intake.quarantined", "intake.accepted"]
+    events = [entry.event for entry in bank.ledger.entries()]
+    assert events == ["request.intake", "intake.quarantined", "intake.accepted"]
     assert bank.ledger.verify() == 2
 
 

@@ -24,8 +24,17 @@ def sha256(data: bytes) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    """``value`` as canonical JSON (RFC 8785): sorted keys, no spaces, finite floats, integers within 2^53."""
-    return rfc8785.dumps(value)
+    """``value`` as canonical JSON (RFC 8785): sorted keys, no spaces, finite floats, integers within 2^53.
+
+    Raises:
+        VerificationError: it has no such form; what is read may be signed and still be no record.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except ValueError as error:
+        raise VerificationError(
+            f"expected finite numbers, integers within 2^53 and whole characters, got what has no canonical JSON: {error}; do not use it"
+        ) from error
 
 
 class Record(BaseModel):

@@ -114,5 +114,7 @@ def _single(name: str, function: Any) -> typer.Typer:
 
 
 def _fail(error: SeedbankError) -> None:
-    print(f"seedbank: {error}", file=sys.stderr)
+    from seedbank.cli.output import visible
+
+    print(f"seedbank: {visible(str(error), lines=True)}", file=sys.stderr)
     sys.exit(error.exit_code)

@@ -62,6 +62,14 @@ def waiting(words: str) -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
+def visible(text: str, *, lines: bool = False) -> str:
+    """``text`` with control and format characters escaped, so that what others wrote can neither begin a line nor colour one.
+
+    ``lines`` lets line ends through, for texts that have several.
+    """
+    return "".join(char if char.isprintable() or (lines and char == "\n") else ascii(char)[1:-1] for char in text)
+
+
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """One JSON document on standard output."""
     print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seedbank.cli.output import JsonFlag, console, needs, open_bank, print_json, table, waiting
+from seedbank.cli.output import JsonFlag, console, needs, open_bank, print_json, table, visible, waiting
 from seedbank.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -265,7 +265,9 @@ def _print_dossier(bank: Bank, dossier: Dossier, answers: dict[int, Decision | N
 
 def _sentence(decision: Decision) -> str:
     script = ", by script" if decision.scripted else ""
-    return f"seat {decision.seat}: {decision.name} ({decision.reviewer}{script}) said {decision.verdict}: {decision.reason}"
+    return visible(
+        f"seat {decision.seat}: {decision.name} ({decision.reviewer}{script}) said {decision.verdict}: {decision.reason}"
+    )
 
 
 def _print_trace(found: Trace) -> None:

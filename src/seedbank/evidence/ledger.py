@@ -2,7 +2,8 @@
 
 Each entry is one object, ``ledger/<number>.json``, written with a new-only write, so two writers can never both become entry *n*. An
 entry holds the SHA-256 of the entry before it; changing, removing or inserting one breaks every hash that follows. Only the newest entries
-can be cut off unseen by the chain itself, so every signed release pins an entry, and :meth:`Ledger.verify` takes such pins.
+can be cut off unseen by the chain itself, so every signed release pins the entry of its last decision, and :meth:`Ledger.verify` takes such
+pins.
 """
 
 from __future__ import annotations

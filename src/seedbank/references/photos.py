@@ -7,7 +7,7 @@ import io
 from PIL import Image
 
 from seedbank.bank import Bank
-from seedbank.errors import StoreError
+from seedbank.errors import StoreError, VerificationError
 from seedbank.records import sha256
 from seedbank.references.records import Reference, ReferenceSet
 
@@ -25,7 +25,10 @@ def working_image(bank: Bank, reference: Reference) -> Image.Image:
             f"no working copy of {reference.name} in {bank.store.url}; run `seedbank intake` again"
         ) from None
     if sha256(data) != reference.working:
-        raise StoreError(f"the working copy of {reference.name} was changed in {bank.store.url}; restore it")
+        raise VerificationError(
+            f"expected the working copy {reference.working} of {reference.name}, got {sha256(data)}; the working copy of "
+            f"{reference.name} was changed in {bank.store.url}; restore it"
+        )
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         return image.convert("RGB")
 

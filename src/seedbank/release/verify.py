@@ -12,14 +12,14 @@ The order of the checks, each of which uses only what the ones before have prove
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from seedbank.bank import Bank
-from seedbank.errors import NotApproved, UsageError, VerificationError
+from seedbank.errors import NotApproved, OutsideError, UsageError, VerificationError
 from seedbank.evidence.signing import PublicKey, open_envelope
 from seedbank.records import sha256
 from seedbank.release.records import DOSSIER, MANIFEST, PREDICATE, STATEMENT, Manifest, ReleasedImage, decision_file
@@ -76,9 +76,9 @@ def check_files(files: Files, signed: Mapping[str, str]) -> None:
     """Check that ``files``, the statement apart, are exactly those ``signed``."""
     found = files.keys() - {STATEMENT}
     if missing := sorted(signed.keys() - found):
-        raise VerificationError(f"expected {', '.join(missing)}, not there; the release is not complete")
+        raise VerificationError(f"expected {_shown(missing)}, not there; the release is not complete")
     if strange := sorted(found - signed.keys()):
-        raise VerificationError(f"found {', '.join(strange)}, which nobody signed; remove it or get the release again")
+        raise VerificationError(f"found {_shown(strange)}, which nobody signed; remove it or get the release again")
     for name in sorted(found):
         if sha256(files[name]) != signed[name]:
             raise VerificationError(f"{name} was changed: expected SHA-256 {signed[name]}, got {sha256(files[name])}")
@@ -105,6 +105,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     Raises:
         UsageError: there is no such folder.
         VerificationError: it holds something that is not a plain file, such as a link.
+        OutsideError: a file cannot be read.
     """
     if not folder.is_dir():
         raise UsageError(f"expected a release folder, {folder} is none; `seedbank status` says where releases are")
@@ -112,15 +113,27 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise VerificationError(f"expected only plain files in a release, {name} is none; get the release again")
+            raise VerificationError(
+                f"expected only plain files in a release, {_shown([name])} is none; get the release again"
+            )
         if path.is_file():
-            files[name] = path.read_bytes()
+            try:
+                files[name] = path.read_bytes()
+            except OSError as error:
+                raise OutsideError(
+                    f"cannot read {_shown([name])} in {folder}: {error.strerror}; copy the release to where you may read it"
+                ) from error
     return files
 
 
 def read_stored(bank: Bank, folder: str) -> dict[str, bytes]:
     """All files of a release below the key prefix ``folder`` of the store."""
     return {key.removeprefix(f"{folder}/"): bank.store.get(key) for key in bank.store.keys(f"{folder}/")}
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Names of files for a message, in which one that holds line ends or other control characters cannot write a line of its own."""
+    return ", ".join(name if name.isprintable() else ascii(name) for name in names)
 
 
 def _check_decisions(files: Files, manifest: Manifest) -> None:

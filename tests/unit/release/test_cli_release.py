@@ -13,7 +13,8 @@ import pytest
 
 from seedbank.cli.app import main
 from seedbank.release.publish import publish
-from support.trials import CONCEPT, Made, make_bank, make_trial
+from seedbank.review.roster import load_roster
+from support.trials import CONCEPT, Made, answer, make_bank, make_trial
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,27 @@ def test_verify_says_no_after_one_byte(made: Made, run: Run, tmp_path: Path, nam
     assert done.code == 1
     assert done.out == ""
     assert done.err.startswith("seedbank: ")
+
+
+def test_a_reason_cannot_write_lines_or_colours_of_its_own(made: Made, run: Run) -> None:
+    dossier, people = made.dossier(), load_roster(made.bank.settings.roster).reviewers
+    answer(made.bank, dossier.digest, 1, people["alice"], reason="fine\nverified: 4 images\x1b[32m of gold")
+    answer(made.bank, dossier.digest, 2, people["bob"])
+    publish(made.bank, dossier.digest)
+    for done in (run("verify", CONCEPT), run("review", CONCEPT)):
+        assert done.code == 0
+        assert r"said publish: fine\nverified: 4 images\x1b[32m of gold" in done.out
+        assert "\x1b[32m of gold" not in done.out
+        assert "\nverified: 4 images" not in done.out
+
+
+def test_the_name_of_a_file_cannot_either(made: Made, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "store" / publish(made.bank, made.approve().digest).folder
+    (folder / "evil\nverified: 4 images\x1b[32m").write_bytes(b"")
+    done = run("verify", f"{folder}/")
+    assert done.code == 1
+    assert done.err.startswith(r"seedbank: found 'evil\nverified: 4 images\x1b[32m', which nobody signed")
+    assert len(done.err.splitlines()) == 1
 
 
 def test_verify_used_wrongly(made: Made, run: Run, tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """An auditor has the folder and a public key. Whatever is changed in the folder, by whoever does not hold the release key, is found."""
 
 import json
+import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbank.errors import UsageError, VerificationError
+from seedbank.errors import OutsideError, UsageError, VerificationError
 from seedbank.evidence.signing import Signer, Statement, ensure_key
 from seedbank.records import canonical_json, sha256
 from seedbank.release import verify_release
@@ -60,6 +63,38 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
 def refused(published: Published, files: dict[str, bytes], words: str) -> None:
     with pytest.raises(VerificationError, match=words):
         verify_files(files, published.release.public)
+
+
+def test_numbers_without_a_canonical_form_are_refused_though_the_publisher_signed_them(published: Published) -> None:
+    manifest = json.loads(published.files[MANIFEST])
+    manifest["sampler"]["width"] = 2**60
+    refused(
+        published,
+        published.signed({**published.files, MANIFEST: json.dumps(manifest).encode()}),
+        "integers within 2\\^53 .* has no canonical JSON",
+    )
+
+
+def test_a_file_that_cannot_be_read_is_named(published: Published) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # below pytest's own folders nobody else may look
+        shutil.copytree(published.folder, Path(folder, "release"))
+        Path(folder).chmod(0o755)
+        Path(folder, "release", "README.md").chmod(0)
+        with somebody_else(), pytest.raises(OutsideError, match=r"cannot read README\.md in .*: Permission denied"):
+            read_folder(Path(folder, "release"))
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Not root, who may read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_a_release_needs_only_its_folder_and_the_key(published: Published, tmp_path: Path) -> None:

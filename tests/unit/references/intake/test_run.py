@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from seedbank.bank import Bank
-from seedbank.errors import StoreError, UsageError
+from seedbank.errors import UsageError, VerificationError
 from seedbank.inspection.status import status
 from seedbank.records import sha256
 from seedbank.references.intake.outcomes import IntakeReport
@@ -347,5 +347,5 @@ def test_a_working_copy_that_was_changed_is_not_used(bank: Bank, take: Take, tmp
     (reference,) = load_photos(bank, "wingnut")
     assert sha256(bank.store.get(f"working/{reference.photo}.png")) == reference.working
     bank.store.put(f"working/{reference.photo}.png", jpeg(photo(index=1)))
-    with pytest.raises(StoreError, match=r"the working copy of one\.jpg was changed"):
+    with pytest.raises(VerificationError, match=r"the working copy of one\.jpg was changed"):
         working_image(bank, reference)

@@ -4,7 +4,7 @@ Same kinds, photos and starts for all; the auditor, which has no say in any of i
 were made. Writes ``results/ablation.json`` and ``.md`` beside this file; ``--known`` keeps the rows of earlier runs.
 
     python benchmarks/ablation.py                       # about twenty minutes on two cores
-    python benchmarks/ablation.py --only no-views --only no-contrast
+    python benchmarks/ablation.py --only no-cutouts --only no-contrast
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def variants() -> dict[str, tuple[str, Recipe]]:
     changed: dict[str, tuple[str, dict[str, Any]]] = {
         "balanced": ("nothing", {}),
         "no-exploration": ("starts are the first seeds drawn", {"explore": Explore(size=STARTS, ranked=False)}),
-        "explore-half": ("4 seeds explored for each start, not 8", {"explore": replace(PLAN, size=64, each=4)}),
-        "explore-twice": ("16 seeds explored for each start", {"explore": replace(PLAN, size=256, each=16)}),
+        "explore-half": ("4 seeds explored for each start, not 8", {"explore": replace(PLAN, size=64, per_start=4)}),
+        "explore-twice": ("16 seeds explored for each start", {"explore": replace(PLAN, size=256, per_start=16)}),
         "best-alone": ("the best starts, alike or not", {"explore": replace(PLAN, shortlist=1.0)}),
         "no-spare": ("no spare starts", {"spare": 1.0}),
         "to-the-end": ("no stop where it is near enough", {"stop": replace(STOP, near_enough=False)}),
-        "no-views": ("gradient of the whole picture alone", {"views": 0}),
+        "no-cutouts": ("gradient of the whole picture alone", {"cutouts": 0}),
         "no-contrast": ("nothing pulls away from what is drawn instead", {"contrast": 0.0}),
-        "no-repair": ("whiteness is not repaired", {"white": 1e9}),
+        "no-repair": ("whiteness is not repaired", {"max_whiteness": 1e9}),
         "last": ("the last iterate is kept, whatever the guard says", {"keep": "last"}),
         "full": ("gradient through all steps", {"gradient": "full"}),
         "paper-losses": ("SeedSelect's losses: raw centroid, mean latents", {"objective": "paper", "appearance": 1.0}),

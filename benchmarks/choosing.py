@@ -249,13 +249,13 @@ def _search(
         recipe=plan.recipe,
         starts=plan.starts,
         plain=1,
-        seed=concept.seed,
-        sampler=models.sampler,
+        root=concept.seed,
+        config=models.sampler,
     )
     label = label_of(models.auditor, concept.name)
     if label is None:
         raise SystemExit(f"the auditor does not know {concept.name}")
-    pictures: list[Pixels] = [find.picture.pixels for find in found.finds]
+    pictures: list[Pixels] = [find.image.pixels for find in found.finds]
     right = audit(models.auditor, pictures, label)
     kept = [Image.fromarray(picture) for picture, good in zip(pictures, right, strict=True) if good]
     vectors = embed_images(models.judge, kept)

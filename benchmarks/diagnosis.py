@@ -31,7 +31,10 @@ from seedbank.models.parts.zoo import zoo_render
 from seedbank.selection import BALANCED
 from seedbank.selection.sampling.noise import draws
 from seedbank.selection.search.diagnose import GAP_LIMIT, SAMPLE_SHARE, Recommendation
-from seedbank.selection.search.select import Search
+from seedbank.selection.search.draw import draw
+from seedbank.selection.search.explore import explore
+from seedbank.selection.search.optimise import optimise
+from seedbank.selection.search.seed_search import SeedSearch
 from seedbank.settings import share_cores
 from seedbank.trials.code import code_version
 
@@ -93,17 +96,24 @@ def ask(case: Case) -> BenchmarkRow:
     """Explore and diagnose as the preset ``balanced`` does; then draw more seeds, and optimise all the same."""
     problem = shipped_problem("gear")
     sampler = replace(problem, prompt=case.prompt).sampler
-    search = Search(sampler, case.photos, problem.encoder, problem.embed, BALANCED.sized(STARTS), seed=case.name)
-    found = search.explore()
+    search = SeedSearch(
+        sampler=sampler,
+        references=case.photos,
+        encoder=problem.encoder,
+        guard=problem.embed,
+        recipe=BALANCED.sized(STARTS),
+        root=case.name,
+    )
+    found = explore(search)
     said = found.diagnosis
     with torch.no_grad():
         noise = draws(f"{case.name}/further", range(FURTHER), sampler.noise_shape)
         drawn = search.objective.score(sampler.denoise(noise))
         further = found.acceptance.acceptable(found.acceptance.guard.embed(drawn.images), drawn.embeddings)
-    finds = search.result(found, search.optimise(found, STARTS), plain=0).finds
+    finds = draw(search, found, optimise(search, found, starts=STARTS), plain=0).finds
     return BenchmarkRow(
         case.name, said.recommendation, said.seeds, said.accepted, said.encoder_gap, said.guard_gap,
-        said.name_effect, FURTHER, int(further.sum()), len(finds), sum(find.picture.accepted for find in finds),
+        said.name_effect, FURTHER, int(further.sum()), len(finds), sum(find.image.accepted for find in finds),
     )  # fmt: skip
 
 

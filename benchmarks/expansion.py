@@ -26,7 +26,10 @@ from seedbank.selection import BALANCED
 from seedbank.selection.expansion.expand import expand
 from seedbank.selection.expansion.results import Expansion
 from seedbank.selection.sampling.sampler import to_pixels
-from seedbank.selection.search.select import Search
+from seedbank.selection.search.draw import draw
+from seedbank.selection.search.explore import explore
+from seedbank.selection.search.optimise import optimise
+from seedbank.selection.search.seed_search import SeedSearch
 from seedbank.settings import share_cores
 from seedbank.trials.audit import audit, label_of
 from seedbank.trials.code import code_version
@@ -62,16 +65,23 @@ def measure(kind: str, count: int, auditor: Auditor) -> tuple[list[BenchmarkRow]
     problem = shipped_problem(kind)
     photos = [Image.fromarray(pixels) for pixels in to_pixels(problem.references)]
     recipe = BALANCED.sized(STARTS)
-    search = Search(problem.sampler, photos, problem.encoder, problem.embed, recipe, seed=f"expansion/{kind}")
-    found = search.explore()
-    selection = search.result(found, search.optimise(found, STARTS), plain=0)
+    search = SeedSearch(
+        sampler=problem.sampler,
+        references=photos,
+        encoder=problem.encoder,
+        guard=problem.embed,
+        recipe=recipe,
+        root=f"expansion/{kind}",
+    )
+    found = explore(search)
+    selection = draw(search, found, optimise(search, found, starts=STARTS), plain=0)
     finds = sorted(
-        (find.picture for find in selection.finds if find.picture.accepted), key=lambda p: p.scores.objective
+        (find.image for find in selection.finds if find.image.accepted), key=lambda image: image.scores.objective
     )
     if not finds:
         raise SystemExit(f"nothing of {kind} was accepted; there is nothing to expand")
     rows, expansions = [], []
-    for seeds in ([finds[0].seed], [picture.seed for picture in finds]):
+    for seeds in ([finds[0].seed], [image.seed for image in finds]):
         made = expand(problem.sampler, found.acceptance, seeds, count, root=kind)
         expansions.append(made)
         rows.append(_row(kind, len(seeds), made, auditor))

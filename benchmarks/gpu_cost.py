@@ -345,8 +345,8 @@ def objective(sampler: Sampler, parts: Parts, piece: int = 0) -> Callable[[Seque
         value = parts.distance(sampler.family.decode(leaf))
         return Found(value.detach(), torch.autograd.grad(value.sum(), leaf))
 
-    def evaluate(trail: Sequence[Tensor]) -> Found:
-        final = trail[-1]
+    def evaluate(last_latents: Sequence[Tensor]) -> Found:
+        final = last_latents[-1]
         width = piece or len(final)
         return join([some(final[first : first + width]) for first in range(0, len(final), width)])
 

@@ -1,4 +1,4 @@
-"""The pictures of `docs/method.md`: what references, plain seeds, a seed on its way and the finds of a search look like.
+"""The figure of `docs/method.md`: what references, plain seeds, a seed on its way and the finds of a search look like.
 
 python benchmarks/pictures.py                       # about a minute on two cores; writes docs/images/method.png
 """
@@ -13,65 +13,73 @@ from seedbank.evaluation.problems import shipped_problem
 from seedbank.models import load_auditor
 from seedbank.selection import BALANCED, Event
 from seedbank.selection.sampling.sampler import to_pixels
-from seedbank.selection.search.select import Search
+from seedbank.selection.search.draw import draw
+from seedbank.selection.search.explore import explore
+from seedbank.selection.search.optimise import optimise
+from seedbank.selection.search.seed_search import SeedSearch
 from seedbank.selection.seeds import Seed
 from seedbank.settings import share_cores
 from seedbank.trials.audit import audit, label_of
-from seedbank.trials.contact_sheet import BenchmarkRow, Tile, contact_sheet
+from seedbank.trials.contact_sheet import SheetRow, Tile, contact_sheet
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "method.png"
 KINDS = ("clover", "starknob")
 STARTS, SHOWN = 8, 8
 
 
-def rows(kind: str) -> list[BenchmarkRow]:
+def rows(kind: str) -> list[SheetRow]:
     """One search, in four rows."""
     problem, auditor = shipped_problem(kind), load_auditor()
     photos = [Image.fromarray(pixels) for pixels in to_pixels(problem.references)]
-    way: dict[Seed, list[tuple[int, Image.Image]]] = {}
+    seen: dict[Seed, list[tuple[int, Image.Image]]] = {}
 
     def watch(event: Event) -> None:
-        for seed, pixels in (event.images or {}).items():
-            way.setdefault(seed, []).append((event.latest, Image.fromarray(pixels)))
+        for seed, pixels in event.images.items():
+            seen.setdefault(seed, []).append((event.iteration, Image.fromarray(pixels)))
 
-    recipe = BALANCED.sized(STARTS)
-    search = Search(problem.sampler, photos, problem.encoder, problem.embed, recipe, seed="pictures", observe=watch)
-    found = search.explore()
-    selection = search.result(found, search.optimise(found, STARTS), plain=SHOWN)
+    search = SeedSearch(
+        sampler=problem.sampler,
+        references=photos,
+        encoder=problem.encoder,
+        guard=problem.embed,
+        recipe=BALANCED.sized(STARTS),
+        root="pictures",
+    )
+    exploration = explore(search, observe=watch)
+    optimised = optimise(search, exploration, starts=STARTS, observe=watch)
+    selection = draw(search, exploration, optimised, plain=SHOWN, observe=watch)
     label = label_of(auditor, kind)
-    finds = [find.picture for find in selection.finds]
-    right = audit(auditor, [find.pixels for find in finds], label if label is not None else -1)
-    longest = max(selection.finds, key=lambda find: (find.picture.accepted, len(find.trace)))
-    steps = way[longest.start][:: max(1, len(longest.trace) // SHOWN)][:SHOWN]
-    taken = int(selection.explored.guard.ge(selection.threshold).sum())
-    share = f"by nearness alone the guard would take {taken} of {len(selection.explored)}"
+    images = [find.image for find in selection.finds]
+    right = audit(auditor, [image.pixels for image in images], label if label is not None else -1)
+    longest = max(selection.finds, key=lambda find: (find.image.accepted, len(find.trajectory)))
+    steps = seen[longest.start][:: max(1, len(longest.trajectory) // SHOWN)][:SHOWN]
+    taken = int(selection.pool.guard.ge(selection.threshold).sum())
+    share = f"by nearness alone the guard would take {taken} of {len(selection.pool)}"
     return [
-        BenchmarkRow(
-            f"{kind}: references", [Tile(photo.resize((192, 192), Image.Resampling.BICUBIC)) for photo in photos]
-        ),
-        BenchmarkRow(
+        SheetRow(f"{kind}: references", [Tile(photo.resize((192, 192), Image.Resampling.BICUBIC)) for photo in photos]),
+        SheetRow(
             "Plain seeds",
             [Tile(Image.fromarray(plain.pixels), good=plain.accepted) for plain in selection.plain],
             share,
         ),
-        BenchmarkRow(
+        SheetRow(
             "One seed on its way",
             [
-                Tile(picture, (f"iterate {k}", f"loss {at.objective:.2f}, cosine {at.cosine_to_start:.2f}"))
-                for k, picture in steps
-                for at in longest.trace[k : k + 1]
+                Tile(image, (f"iterate {k}", f"loss {at.objective:.2f}, cosine {at.cosine_to_start:.2f}"))
+                for k, image in steps
+                for at in longest.trajectory[k : k + 1]
             ],
             longest.stopped_by,
         ),
-        BenchmarkRow(
+        SheetRow(
             "What the search ends with",
             [
                 Tile(
-                    Image.fromarray(find.pixels),
-                    (f"guard {find.scores.guard:.2f}", f"auditor: {'right' if good else 'wrong'}"),
-                    good=find.accepted,
+                    Image.fromarray(image.pixels),
+                    (f"guard {image.scores.guard:.2f}", f"auditor: {'right' if good else 'wrong'}"),
+                    good=image.accepted,
                 )
-                for find, good in zip(finds, right, strict=True)
+                for image, good in zip(images, right, strict=True)
             ],
             "green: accepted by the guard",
         ),

@@ -68,12 +68,14 @@ class Bench:
         from seedbank.models import load_encoder, load_guard, load_pipeline
         from seedbank.selection import BALANCED
         from seedbank.selection.sampling.sampler import make_sampler
-        from seedbank.selection.search.select import Search
+        from seedbank.selection.search.seed_search import SeedSearch
 
         self.loaded, self.prompt, self.turns = load_pipeline(model), prompt, turns
         self.sampler = make_sampler(self.loaded.pipeline, prompt, self.loaded.sampler)
         photos = [Image.open(path).convert("RGB") for path in sorted((PHOTOS / "wingnut").glob("photo-*.jpg"))]
-        search = Search(self.sampler, photos, load_encoder(), load_guard(), BALANCED)
+        search = SeedSearch(
+            sampler=self.sampler, references=photos, encoder=load_encoder(), guard=load_guard(), recipe=BALANCED
+        )
         self.objective = search.objective
 
     def exploration(self, batch: int) -> BenchmarkRow:

@@ -10,9 +10,10 @@ from seedbank.concepts import Concept
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.models.parts.world import generator, prompt, render
 from seedbank.selection import BALANCED, PRESETS
+from seedbank.selection.search.explore import explore
 from seedbank.selection.search.name_effect import name_effect
 from seedbank.selection.search.recipes import Explore
-from seedbank.selection.search.select import Search
+from seedbank.selection.search.seed_search import SeedSearch
 from seedbank.trials.scan import scan_concept
 
 pytestmark = pytest.mark.integration
@@ -31,7 +32,7 @@ WORLD_SEED = 16_180
     ids=["often drawn", "hardly drawn", "never drawn for this name"],
 )
 def test_exploration_tells_what_seeds_can_do(photos: str, asked: str, seeds: int, recommendation: str) -> None:
-    assert explorer(photos, asked, seeds).explore().diagnosis.recommendation == recommendation
+    assert explore(explorer(photos, asked, seeds)).diagnosis.recommendation == recommendation
 
 
 def test_a_name_the_model_read_brings_images_nearer_and_an_invented_one_does_not() -> None:
@@ -47,22 +48,37 @@ def test_a_scan_says_of_the_same_seeds_what_a_trial_with_the_same_preset_says(pr
     scanned = scan_concept(concept, photos, seeds=16).diagnosis
     problem = replace(shipped_problem("gear"), prompt=concept.prompt)
     recipe = replace(PRESETS[preset], explore=Explore(size=16, ranked=False))
-    search = Search(problem.sampler, photos, problem.encoder, problem.embed, recipe, seed=concept.seed)
-    said = search.explore().diagnosis
+    search = SeedSearch(
+        sampler=problem.sampler,
+        references=photos,
+        encoder=problem.encoder,
+        guard=problem.embed,
+        recipe=recipe,
+        root=concept.seed,
+    )
+    said = explore(search).diagnosis
     assert scanned is not None
     assert (scanned.recommendation, scanned.accepted) == (said.recommendation, said.accepted)
     found = (scanned.encoder_gap, scanned.guard_gap, scanned.best, scanned.needed)
     assert found == pytest.approx((said.encoder_gap, said.guard_gap, said.best, said.needed), abs=5e-3)
 
 
-def explorer(photos: str, asked: str, seeds: int) -> Search:
+def explorer(photos: str, asked: str, seeds: int) -> SeedSearch:
     problem = replace(shipped_problem("gear"), prompt=prompt(asked))
     references = [render(photos, generator(WORLD_SEED, photos, index), 192) for index in range(8)]
     recipe = replace(BALANCED, explore=Explore(size=seeds))
-    return Search(problem.sampler, references, problem.encoder, problem.embed, recipe)
+    return SeedSearch(
+        sampler=problem.sampler,
+        references=references,
+        encoder=problem.encoder,
+        guard=problem.embed,
+        recipe=recipe,
+    )
 
 
 def effect(photos: str, asked: str) -> float:
     search = explorer(photos, asked, 48)
-    pool = search.explore().pool
-    return name_effect(search.sampler, search.acceptance, guard_embeddings=pool.looks, embeddings=pool.embeddings)
+    pool = explore(search).pool
+    return name_effect(
+        search.sampler, search.acceptance, guard_embeddings=pool.guard_embeddings, embeddings=pool.embeddings
+    )

@@ -40,9 +40,9 @@ from seedbank.selection.search import recipes
 
 plan = recipes.Explore(size=6, batch=3)
 stop = recipes.Stop(stale=0, hacked=0, cornered=0, near_enough=False)
-recipes.PRESETS["balanced"] = replace(recipes.BALANCED, explore=plan, iterations=8, stop=stop)
+recipes.PRESETS["balanced"] = replace(recipes.BALANCED, explore=plan, iterations=8, stop=stop, gradient="calibrated")
 """
-"""A smaller `balanced`, for tests: registered the same way here and in a child process."""
+"""A smaller `balanced` that measures its gradient mode, for tests: registered the same way here and in a child process."""
 
 CHILD = (
     SMALL
@@ -144,7 +144,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bank, ReferenceS
     return bank, chosen, trial
 
 
-@pytest.mark.parametrize(("stage", "at"), [("explore", 6), ("optimise", 7), ("draw", 1)])
+@pytest.mark.parametrize(
+    ("stage", "at"), [("explore", 6), ("calibrate", 1), ("optimise", 1), ("optimise", 7), ("draw", 4)]
+)
 def test_killed_and_run_again_it_stores_the_same_bytes(
     tmp_path: Path, finished: tuple[Bank, ReferenceSet, Trial], stage: str, at: int
 ) -> None:
@@ -163,6 +165,17 @@ def test_killed_and_run_again_it_stores_the_same_bytes(
     assert json.loads(bank.store.get(f"{trial.folder}/timing.json"))["resumed"]
     events = [entry.event for entry in bank.ledger.entries()]
     assert events == ["request.trial", "trial.started", "trial.finished"]
+
+
+def test_what_a_trial_finds_does_not_depend_on_the_trials_before_it(
+    tmp_path: Path, finished: tuple[Bank, ReferenceSet, Trial]
+) -> None:
+    bank, chosen = bank_with(tmp_path, clovers())
+    run_trial(bank, CONCEPT.model_copy(update={"seed": "1"}), chosen, requested_by=("first",))
+    trial = run_trial(bank, CONCEPT, chosen, requested_by=("first",))
+    assert trial.calibration
+    assert trial.to_bytes() == finished[2].to_bytes()
+    assert {key.split("/")[0] for key in bank.store.keys("")} == {"ledger", "trials", "working"}
 
 
 def test_asked_again_it_finds_what_it_found(finished: tuple[Bank, ReferenceSet, Trial]) -> None:
@@ -190,15 +203,15 @@ def test_everything_the_record_names_is_stored_and_true(finished: tuple[Bank, Re
         assert pixel_digest(pixels) == candidate.pixels
 
 
-def test_the_way_of_each_start_is_kept(finished: tuple[Bank, ReferenceSet, Trial]) -> None:
+def test_the_trajectory_of_each_start_is_kept(finished: tuple[Bank, ReferenceSet, Trial]) -> None:
     bank, _, trial = finished
     for candidate in trial.candidates:
-        trace = json.loads(bank.store.get(f"{trial.folder}/traces/{candidate.start}.json"))
-        assert [step["iteration"] for step in trace["steps"]] == list(range(9))
-        assert trace["stopped_by"] == "all iterations spent"
-        turning = sorted(bank.store.keys(f"{trial.folder}/turning/{candidate.start}/"))
-        assert [Path(key).stem for key in turning] == ["0", "2", "4", "6", "8"]
-        assert np.asarray(Image.open(io.BytesIO(bank.store.get(turning[0])))).shape == (64, 64, 3)
+        trajectory = json.loads(bank.store.get(f"{trial.folder}/trajectories/{candidate.start}.json"))
+        assert [step["iteration"] for step in trajectory["steps"]] == list(range(9))
+        assert trajectory["stopped_by"] == "all iterations spent"
+        images = sorted(bank.store.keys(f"{trial.folder}/steps/{candidate.start}/"))
+        assert [Path(key).stem for key in images] == ["0", "2", "4", "6", "8"]
+        assert np.asarray(Image.open(io.BytesIO(bank.store.get(images[0])))).shape == (64, 64, 3)
 
 
 def test_everyone_who_asked_before_a_crash_stays_barred(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def make_trial(
         for seed in [_optimised(start.seed, 200 + 10 * number + index, shape)]
     )
     for start in plain:
-        _put_way(bank, folder, start, iterations)
+        _put_trajectory(bank, folder, start, iterations)
     fields: dict[str, Any] = {
         "key": folder.rpartition("/")[2],
         "concept": CONCEPT,
@@ -252,7 +252,7 @@ def _put_candidate(
     )
 
 
-def _put_way(bank: Bank, folder: str, start: Candidate, iterations: int) -> None:
+def _put_trajectory(bank: Bank, folder: str, start: Candidate, iterations: int) -> None:
     steps = [
         {
             "iteration": step,
@@ -267,10 +267,10 @@ def _put_way(bank: Bank, folder: str, start: Candidate, iterations: int) -> None
         }
         for step in range(iterations)
     ]
-    trace = {"start": start.seed, "steps": steps, "stopped_by": "iterations", "kept": iterations - 1}
-    bank.store.put(f"{folder}/traces/{start.seed}.json", json.dumps(trace).encode())
+    trajectory = {"start": start.seed, "steps": steps, "stopped_by": "iterations", "kept": iterations - 1}
+    bank.store.put(f"{folder}/trajectories/{start.seed}.json", json.dumps(trajectory).encode())
     for step in range(0, iterations, 5):
-        bank.store.put(f"{folder}/turning/{start.seed}/{step}.png", png(make_picture(300 + step)))
+        bank.store.put(f"{folder}/steps/{start.seed}/{step}.png", png(make_picture(300 + step)))
 
 
 def _pixels(seed: Seed, number: int, draw: Callable[[Seed], np.ndarray] | None) -> np.ndarray:

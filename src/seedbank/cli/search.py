@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STAGES = {
     "load": "loading models",
     "explore": "plain seeds",
+    "calibrate": "gradient mode",
     "optimise": "gradient steps",
     "draw": "final pictures",
     "expand": "accepted images",

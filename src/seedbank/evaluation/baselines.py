@@ -23,9 +23,9 @@ from torch import Tensor
 from seedbank.selection.judging.targets import Targets
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.noise import draw
-from seedbank.selection.search.objective import Scene
-from seedbank.selection.search.updates import Memory
-from seedbank.selection.search.views import look, windows
+from seedbank.selection.search.cutouts import crop, random_cutouts
+from seedbank.selection.search.objective import Samples
+from seedbank.selection.search.updates import Moments
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Doodl:
 Baseline = Nesterov | Doodl
 
 
-def first_memory(noise: Tensor) -> Memory:
-    """The memory of both before the first step."""
+def initial_moments(noise: Tensor) -> Moments:
+    """The moments of both before the first step."""
     return {"momentum": torch.zeros_like(noise)}
 
 
@@ -66,14 +66,14 @@ def move(
     noise: Tensor,
     start: Tensor,
     gradient: Tensor,
-    memory: Memory,
+    moments: Moments,
     iteration: int,
     iterations: int,
-) -> tuple[Tensor, Memory]:
-    """The seeds after one step from ``noise`` and the new memory; ``iteration`` counts from 0 of ``iterations``."""
+) -> tuple[Tensor, Moments]:
+    """The seeds after one step from ``noise`` and the new moments; ``iteration`` counts from 0 of ``iterations``."""
     if isinstance(update, Nesterov):
-        return _nesterov(update, noise, gradient, memory)
-    return _doodl(update, noise, start, gradient, memory, iteration)
+        return _nesterov(update, noise, gradient, moments)
+    return _doodl(update, noise, start, gradient, moments, iteration)
 
 
 def prior_gradient(noise: Tensor) -> Tensor:
@@ -82,19 +82,19 @@ def prior_gradient(noise: Tensor) -> Tensor:
     return torch.as_tensor(noise * (1 - (d - 1) / sphere.norm(noise).square()))
 
 
-def _nesterov(update: Nesterov, noise: Tensor, gradient: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+def _nesterov(update: Nesterov, noise: Tensor, gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
     """``g = clip(∇L + λ∇prior)``, ``v = μ v + g``, ``z = z - η (g + μ v)``."""
     total = gradient + update.prior * prior_gradient(noise)
     clipped = total * (update.clip / sphere.norm(total).clamp_min(1e-20)).clamp_max(1)
-    velocity = update.momentum * memory["momentum"] + clipped
+    velocity = update.momentum * moments["momentum"] + clipped
     return noise - update.rate * (clipped + update.momentum * velocity), {"momentum": velocity}
 
 
 def _doodl(
-    update: Doodl, noise: Tensor, start: Tensor, gradient: Tensor, memory: Memory, iteration: int
-) -> tuple[Tensor, Memory]:
+    update: Doodl, noise: Tensor, start: Tensor, gradient: Tensor, moments: Moments, iteration: int
+) -> tuple[Tensor, Moments]:
     """``v = μ v + clip(∇L)``, ``z = R(z - η v + s ξ)``, where R scales back to the start's norm."""
-    velocity = update.momentum * memory["momentum"] + gradient.clamp(-update.clip, update.clip)
+    velocity = update.momentum * moments["momentum"] + gradient.clamp(-update.clip, update.clip)
     stepped = noise - update.rate * velocity + update.noise * _own_noise(start, iteration)
     return sphere.retract(stepped, sphere.norm(start)), {"momentum": velocity}
 
@@ -129,13 +129,13 @@ class SphericalCentroid:
     root: str = "0"
     name: str = "semantic"
 
-    def __call__(self, scene: Scene) -> Tensor:
+    def __call__(self, samples: Samples) -> Tensor:
         """In 0..π²/2, the mean over the cutouts, ``[B]``."""
-        chosen = windows(self.root, "cutouts", self.cutouts, smallest=self.smallest)
-        return torch.stack([self._distance(scene, look(scene.images, window)) for window in chosen]).mean(0)
+        chosen = random_cutouts(self.root, "cutouts", self.cutouts, smallest=self.smallest)
+        return torch.stack([self._distance(samples, crop(samples.images, cutout)) for cutout in chosen]).mean(0)
 
-    def _distance(self, scene: Scene, images: Tensor) -> Tensor:
-        chord = torch.linalg.vector_norm(scene.encoder(images) - self.targets.centroid, dim=1)
+    def _distance(self, samples: Samples, images: Tensor) -> Tensor:
+        chord = torch.linalg.vector_norm(samples.encoder(images) - self.targets.centroid, dim=1)
         return torch.as_tensor(2 * (chord / 2).clamp(max=1 - 1e-6).asin().square())
 
 

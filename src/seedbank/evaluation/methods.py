@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from seedbank.evaluation.baselines import Baseline, Doodl, Nesterov, SphericalCentroid, first_memory, move, risen
+from seedbank.evaluation.baselines import Baseline, Doodl, Nesterov, SphericalCentroid, initial_moments, move, risen
 from seedbank.evaluation.engines import BayesianMixes, Engine, EvolvedMixes, RestartedNeighbours
 from seedbank.evaluation.finetuning import (
     LORA,
@@ -31,7 +31,7 @@ from seedbank.selection.sampling.noise import plain_seed, stacked, to_numpy
 from seedbank.selection.search import updates
 from seedbank.selection.search.objective import Objective, PaperAppearance, PaperSemantic
 from seedbank.selection.search.recipes import AdamW
-from seedbank.selection.search.updates import Memory
+from seedbank.selection.search.updates import Moments
 from seedbank.selection.seeds import Lineage, Seed
 
 DEAREST = 4
@@ -215,17 +215,19 @@ class GradientBaseline:
         seeds = [self._seed(start, noise) for start, noise in zip(starts, climb.kept(), strict=True)]
         return finish(problem, seeds, meter, trace)
 
-    def first_memory(self, noise: Tensor) -> Memory:
+    def initial_moments(self, noise: Tensor) -> Moments:
         """What the update remembers before its first step."""
-        return updates.first_memory(self.update, noise) if isinstance(self.update, AdamW) else first_memory(noise)
+        return updates.initial_moments(self.update, noise) if isinstance(self.update, AdamW) else initial_moments(noise)
 
     def move(
-        self, noise: Tensor, start: Tensor, gradient: Tensor, memory: Memory, iteration: int
-    ) -> tuple[Tensor, Memory]:
+        self, noise: Tensor, start: Tensor, gradient: Tensor, moments: Moments, iteration: int
+    ) -> tuple[Tensor, Moments]:
         """One step."""
         if isinstance(self.update, AdamW):
-            return updates.move(self.update, noise, start, gradient, memory, iteration, self.iterations)
-        return move(self.update, noise, start, gradient, memory, iteration, self.iterations)
+            return updates.step(
+                self.update, noise, gradient, moments, start=start, iteration=iteration, iterations=self.iterations
+            )
+        return move(self.update, noise, start, gradient, moments, iteration, self.iterations)
 
     def _seed(self, start: Seed, noise: Tensor) -> Seed:
         lineage = Lineage(kind="optimised", parents=(start.digest,), note=self.name)
@@ -238,7 +240,7 @@ class _Climb:
     def __init__(self, method: GradientBaseline, problem: Problem, start: Tensor) -> None:
         self.method, self.sampler, self.start = method, problem.sampler, start
         self.objective, self.mode = method.objective(problem), Mode.parse(method.gradient)
-        self.noise, self.memory = start.clone(), method.first_memory(start)
+        self.noise, self.moments = start.clone(), method.initial_moments(start)
         self.seen: list[list[tuple[float, Tensor]]] = [[] for _ in start]
         self.active = list(range(len(start)))
         self._each = DEAREST * self.sampler.cost(1)
@@ -257,7 +259,7 @@ class _Climb:
         """Evaluate the active starts and move those that go on; the cost."""
         rows = self.active
         found = value_and_grad(
-            self.sampler, self.noise[rows], self.objective.evaluate, self.mode, trail=self.objective.trail
+            self.sampler, self.noise[rows], self.objective.evaluate, self.mode, last_steps=self.objective.last_steps
         )
         for place, score in zip(rows, found.evaluation.objective.tolist(), strict=True):
             self.seen[place].append((score, self.noise[place].cpu().clone()))
@@ -274,11 +276,11 @@ class _Climb:
 
     def _move(self, gradient: Tensor, iteration: int) -> None:
         rows = self.active
-        memory = {name: values[rows] for name, values in self.memory.items()}
-        moved, memory = self.method.move(self.noise[rows], self.start[rows], gradient, memory, iteration)
+        moments = {name: values[rows] for name, values in self.moments.items()}
+        moved, moments = self.method.move(self.noise[rows], self.start[rows], gradient, moments, iteration)
         self.noise[rows] = moved
-        for name, values in memory.items():
-            self.memory[name][rows] = values
+        for name, values in moments.items():
+            self.moments[name][rows] = values
 
     def _ended(self, place: int) -> int | None:
         """The iterate to keep where the objective kept rising."""
@@ -302,7 +304,7 @@ def _paper_objective(problem: Problem) -> Objective:
     """SeedSelect's released losses, over the last three latents."""
     targets = make_paper_targets(problem.photos, problem.encoder, problem.sampler.family)
     terms = (PaperSemantic(targets), PaperAppearance(targets))
-    return Objective(terms, problem.sampler.family.decode, problem.encoder, trail=3, balanced=False)
+    return Objective(terms, problem.sampler.family.decode, problem.encoder, last_steps=3, balanced=False)
 
 
 RENO = GradientBaseline("reno", Nesterov(), lambda problem: problem.objective)

@@ -9,9 +9,12 @@ from PIL import Image
 
 from seedbank.evaluation.harness import Budget, Meter, Outcome, Problem, finish
 from seedbank.selection.sampling.sampler import to_pixels
+from seedbank.selection.search.draw import kept_iterates
+from seedbank.selection.search.explore import explore
+from seedbank.selection.search.optimise import optimise
 from seedbank.selection.search.recipes import Recipe
 from seedbank.selection.search.results import Event
-from seedbank.selection.search.select import Search
+from seedbank.selection.search.seed_search import SeedSearch
 from seedbank.selection.seeds import Seed
 
 
@@ -33,26 +36,29 @@ class RecipeMethod:
         """Explore, optimise, draw. Out of reach, the first plain seeds are what there is; a recipe that does not explore never asks."""
         meter = Meter(budget, reserve=problem.sampler.cost(len(starts)))
         trace: list[tuple[int, float]] = []
-        search = Search(
+
+        def observe(event: Event) -> None:
+            if event.checkpoint and event.checkpoint.state:
+                lowest = [
+                    min(metrics.objective for metrics in trajectory)
+                    for trajectory in event.checkpoint.state.trajectories
+                    if trajectory
+                ]
+                trace.append((event.checkpoint.network_evaluations, sum(lowest) / len(lowest)))
+
+        search = SeedSearch(
             sampler=problem.sampler,
             references=[Image.fromarray(pixels) for pixels in to_pixels(problem.references)],
             encoder=problem.encoder,
-            embed=problem.embed,
+            guard=problem.embed,
             recipe=self.recipe.sized(len(starts)),
-            seed=starts[0].digest,
-            observe=lambda event: _note(trace, event),
+            root=starts[0].digest,
         )
-        found = search.explore()
-        if self.recipe.explore.ranked and found.diagnosis.recommendation == "unreachable":
-            meter.spend(found.cost)
-            return finish(problem, [search.candidates.seed(index) for index in range(len(starts))], meter, trace)
-        walked = search.optimise(found, len(starts))
-        meter.spend(walked.cost)
-        return finish(problem, search.kept_seeds(found, walked), meter, trace)
-
-
-def _note(trace: list[tuple[int, float]], event: Event) -> None:
-    if event.stage == "optimise" and event.progress and event.progress.ways:
-        traces = event.progress.ways.traces
-        lowest = [min(reading.objective for reading in way) for way in traces if way]
-        trace.append((event.progress.network_evaluations, sum(lowest) / len(lowest)))
+        exploration = explore(search, observe=observe)
+        if self.recipe.explore.ranked and exploration.diagnosis.recommendation == "unreachable":
+            meter.spend(exploration.network_evaluations)
+            return finish(problem, [search.seeds.seed(number) for number in range(len(starts))], meter, trace)
+        optimised = optimise(search, exploration, starts=len(starts), observe=observe)
+        meter.spend(optimised.network_evaluations)
+        iterates = kept_iterates(search, exploration, optimised)
+        return finish(problem, [iterate.seed for iterate in iterates], meter, trace)

@@ -1,6 +1,9 @@
-"""What a selection says in records that outlive it: how it sampled, how an image scored, what the pool was like, what it cost."""
+"""What a selection says in records that outlive it: how it sampled, how an image scored, what the pool was like, what it cost, how
+its gradients were had."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -57,3 +60,29 @@ class Cost(Record):
 
     network_evaluations: int
     iterations: int
+
+
+class Check(Record):
+    """What one gradient mode did on each seed that it was tried on."""
+
+    mode: str
+    cosines: tuple[float, ...]
+    """Of its tangent gradient to the exact one's."""
+    decreases: tuple[float, ...]
+    """By how much a step of :data:`~seedbank.selection.sampling.calibrate.ANGLE` along it lowered the objective; negative where it rose."""
+    network_evaluations: float
+    """Of one gradient of one image."""
+    agrees: bool
+    """Whether every cosine is high enough and every step went down."""
+
+
+class Calibration(Record):
+    """The choice of a gradient mode and what it rests on."""
+
+    kind: Literal["seedbank.calibration/1"] = "seedbank.calibration/1"
+    chosen: str
+    reason: str
+    checks: tuple[Check, ...] = Field(min_length=1)
+    """From the cheapest to the most expensive; of those that cost the same, the one that agrees best comes first."""
+    network_evaluations: int
+    """What finding out cost."""

@@ -138,7 +138,7 @@ def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Acceptance]:
     from seedbank.selection.judging.acceptance import make_acceptance
     from seedbank.selection.judging.targets import stack_images
     from seedbank.selection.sampling.sampler import make_sampler
-    from seedbank.selection.search.explore import Explored
+    from seedbank.selection.search.pool import Pool
 
     model, embed = load_pipeline(trial.model.source), load_guard(trial.guard.source)
     encoder = load_encoder(trial.encoder.source)
@@ -155,14 +155,14 @@ def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Acceptance]:
     references = bank.load(ReferenceSet, trial.reference_set)
     sampler = make_sampler(model.pipeline, trial.prompt, trial.sampler)
     photos = stack_images(reference_images(bank, references), trial.sampler.height, trial.sampler.width)
-    pool = Explored.from_safetensors(bank.store.get(f"{trial.folder}/pool.safetensors"))
+    pool = Pool.from_safetensors(bank.store.get(f"{trial.folder}/pool.safetensors"))
     acceptance = make_acceptance(
         photos.to(sampler.family.device),
         sampler.family,
         encoder=encoder,
         guard=embed,
         criteria=trial.recipe,
-        plain=pool.looks,
+        plain=pool.guard_embeddings,
     )
     return sampler, acceptance
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from seedbank.bank import KeptRecord
 from seedbank.models.card import ModelCard
 from seedbank.records import DIGEST, Record
-from seedbank.selection.records import Cost, PoolStatistics, SamplerConfig, Scores
+from seedbank.selection.records import Calibration, Cost, PoolStatistics, SamplerConfig, Scores
 from seedbank.selection.search.recipes import Recipe
 
 
@@ -60,6 +60,8 @@ class Trial(KeptRecord):
     pool: PoolStatistics
     plain: tuple[Candidate, ...]
     candidates: tuple[Candidate, ...]
+    calibration: Calibration | None = None
+    """How the gradient mode was chosen, and what choosing cost; None where the recipe names the mode."""
     cost: Cost
     reachability: Literal["plain", "optimised", "unreachable"]
 

@@ -5,11 +5,11 @@ checkpoint. Its folder holds::
 
     trials/<concept>/<key>/
       trial.json                          the record, written last: when it is there, everything is
-      images/<sha256>.png                 plain pictures and candidates
+      images/<sha256>.png                 of plain seeds and candidates
       seeds/<digest>.safetensors          their seeds, and the starts
       pool.safetensors                    scores and embeddings of everything explored
-      traces/<start>.json                 every reading of one start's way
-      turning/<start>/<iteration>.png     its picture on the way, every other iteration; also of starts that fell out
+      trajectories/<start>.json           metrics of every iterate of one start
+      steps/<start>/<iteration>.png       its image at every other iteration; also of starts that were dropped
       timing.json                         seconds; the only thing that differs between two runs
       checkpoint.safetensors              how far a running search is; gone when it is done
 """
@@ -17,7 +17,7 @@ checkpoint. Its folder holds::
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, MutableMapping
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from seedbank.concepts import Concept
     from seedbank.models import Embedder, LoadedModel
     from seedbank.references.records import ReferenceSet
-    from seedbank.selection import Event, Find, Picture, Progress, Recipe, Selection
+    from seedbank.selection import Checkpoint, Event, Find, Recipe, ScoredImage, Selection
     from seedbank.selection.seeds import Seed
 
-CHECKPOINT_EVERY, PICTURE_EVERY = 5, 2
-"""Iterations between two checkpoints, and between two pictures of a seed turning: some ways are at their end after four."""
+CHECKPOINT_EVERY, IMAGE_EVERY = 5, 2
+"""Iterations between two checkpoints, and between two images of a start: some are at their end after four."""
 
 Report = Callable[[str, int, int], None]
-"""Told the stage (``load``, ``explore``, ``optimise``, ``draw``), units done, and units in all."""
+"""Called with the stage (``load``, ``explore``, ``calibrate``, ``optimise``, ``draw``), units done, and units in all."""
 
 
 def run_trial(
@@ -157,9 +157,8 @@ def _select(bank: Bank, inputs: Inputs, tell: Report) -> Selection:
         recipe=inputs.recipe,
         starts=policy.candidates,
         plain=policy.plain,
-        seed=inputs.concept.seed,
-        sampler=inputs.model.sampler,
-        calibrations=_Calibrations(bank, inputs.model.card.content),
+        root=inputs.concept.seed,
+        config=inputs.model.sampler,
         observe=keeper,
         resume=keeper.resume(),
     )
@@ -174,36 +173,9 @@ def _timing(selection: Selection, *, resumed: bool) -> dict[str, Any]:
     return {"seconds": seconds, "total": round(sum(selection.seconds.values()), 3), "resumed": resumed}
 
 
-@dataclass(frozen=True)
-class _Calibrations(MutableMapping[str, str]):
-    """What was found out about a model's gradients, kept in the store so that the next trial need not ask again."""
-
-    bank: Bank
-    model: str
-
-    def __getitem__(self, key: str) -> str:
-        return self.bank.store.get(self._place(key)).decode()
-
-    def __setitem__(self, key: str, value: str) -> None:
-        self.bank.store.put(self._place(key), value.encode())
-
-    def __delitem__(self, key: str) -> None:
-        self.bank.store.delete(self._place(key))
-
-    def __iter__(self) -> Iterator[str]:
-        names = (found.rsplit("/", 1)[1] for found in self.bank.store.keys(self._place("")))
-        return (name.removesuffix(".json") for name in names)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def _place(self, key: str) -> str:
-        return f"calibrations/{self.model}/{key}.json" if key else f"calibrations/{self.model}/"
-
-
 @dataclass
 class _Keeper:
-    """Watches a selection: keeps checkpoints and turning pictures, passes progress on."""
+    """Observes a selection: keeps checkpoints and the images of steps, passes progress on."""
 
     bank: Bank
     folder: str
@@ -214,25 +186,25 @@ class _Keeper:
         """Take note of one event."""
         self.tell(event.stage, event.done, event.total)
         last = event.done == event.total
-        if last or event.done % PICTURE_EVERY == 0:
-            self._keep_pictures(event)
-        if event.progress and (last or event.stage == "explore" or event.done % CHECKPOINT_EVERY == 0):
-            self.bank.store.put(self._checkpoint, event.progress.to_bytes())
+        if last or event.done % IMAGE_EVERY == 0:
+            self._keep_images(event)
+        if event.checkpoint and (last or event.stage == "explore" or event.done % CHECKPOINT_EVERY == 0):
+            self.bank.store.put(self._checkpoint, event.checkpoint.to_bytes())
 
-    def resume(self) -> Progress | None:
+    def resume(self) -> Checkpoint | None:
         """The checkpoint of an earlier, interrupted run."""
-        from seedbank.selection import Progress
+        from seedbank.selection import Checkpoint
 
         try:
-            found = Progress.from_bytes(self.bank.store.get(self._checkpoint))
+            found = Checkpoint.from_bytes(self.bank.store.get(self._checkpoint))
         except KeyError:
             return None
         self.resumed = True
         return found
 
-    def _keep_pictures(self, event: Event) -> None:
-        for seed, pixels in (event.images or {}).items():
-            self.bank.store.put(f"{self.folder}/turning/{seed.digest}/{event.latest}.png", png(pixels))
+    def _keep_images(self, event: Event) -> None:
+        for seed, pixels in event.images.items():
+            self.bank.store.put(f"{self.folder}/steps/{seed.digest}/{event.iteration}.png", png(pixels))
 
     @property
     def _checkpoint(self) -> str:
@@ -241,11 +213,11 @@ class _Keeper:
 
 def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
     """Write blobs first, then the record that names them, then the ledger."""
-    plain = tuple(_keep(bank, inputs.folder, picture, picture.seed) for picture in selection.plain)
-    candidates = tuple(_keep(bank, inputs.folder, find.picture, find.start) for find in selection.finds)
-    bank.store.put(f"{inputs.folder}/pool.safetensors", selection.explored.to_safetensors())
+    plain = tuple(_keep(bank, inputs.folder, image, image.seed) for image in selection.plain)
+    candidates = tuple(_keep(bank, inputs.folder, find.image, find.start) for find in selection.finds)
+    bank.store.put(f"{inputs.folder}/pool.safetensors", selection.pool.to_safetensors())
     for find in selection.finds:
-        bank.store.put(f"{inputs.folder}/traces/{find.start.digest}.json", _trace(find))
+        bank.store.put(f"{inputs.folder}/trajectories/{find.start.digest}.json", _trajectory(find))
     trial = bank.keep(
         Trial(
             key=inputs.key,
@@ -256,13 +228,14 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
             model=inputs.model.card,
             encoder=inputs.encoder.card,
             guard=inputs.guard.card,
-            sampler=selection.sampler,
+            sampler=selection.config,
             recipe=selection.recipe,
             code_version=inputs.code,
             software=drawing_software(inputs.model.pipeline.device),
-            pool=selection.pool,
+            pool=selection.pool.statistics(),
             plain=plain,
             candidates=candidates,
+            calibration=selection.calibration,
             cost=selection.cost,
             reachability=selection.reachability,
         )
@@ -280,31 +253,31 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
     return trial
 
 
-def _keep(bank: Bank, folder: str, picture: Picture, start: Seed) -> Candidate:
-    """Store a picture, its seed and the seed it came from; return the record of it."""
-    data = png(picture.pixels)
+def _keep(bank: Bank, folder: str, scored: ScoredImage, start: Seed) -> Candidate:
+    """Store an image, its seed and the seed it came from; return the record of it."""
+    data = png(scored.pixels)
     image = sha256(data)
     bank.store.put(f"{folder}/images/{image}.png", data)
-    for seed in {picture.seed, start}:
+    for seed in {scored.seed, start}:
         bank.store.put(f"{folder}/seeds/{seed.digest}.safetensors", seed.to_safetensors())
     return Candidate(
-        seed=picture.seed.digest,
+        seed=scored.seed.digest,
         start=start.digest,
         image=image,
-        pixels=pixel_digest(picture.pixels),
-        scores=picture.scores,
-        accepted=picture.accepted,
-        explanation=picture.explanation,
+        pixels=pixel_digest(scored.pixels),
+        scores=scored.scores,
+        accepted=scored.accepted,
+        explanation=scored.explanation,
     )
 
 
-def _trace(find: Find) -> bytes:
+def _trajectory(find: Find) -> bytes:
     return canonical_json(
         {
             "start": find.start.digest,
             "steps": [
-                {name: value if value is None or isfinite(value) else None for name, value in asdict(reading).items()}
-                for reading in find.trace
+                {name: value if value is None or isfinite(value) else None for name, value in asdict(metrics).items()}
+                for metrics in find.trajectory
             ],
             "stopped_by": find.stopped_by,
             "kept": find.kept,
@@ -316,7 +289,7 @@ ADVICE = "try few-shot fine-tuning (LoRA), an image-conditioned adapter (IP-Adap
 
 
 def _unreachable(bank: Bank, inputs: Inputs, selection: Selection) -> Unreachable:
-    pool = selection.pool
+    pool = selection.pool.statistics()
     entry = bank.record_once(
         "trial.unreachable",
         concept=inputs.concept.name,

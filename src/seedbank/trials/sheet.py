@@ -37,7 +37,7 @@ class TrialPictures:
         starts = {item.seed: images[item.image] for item in trial.plain}
         for start in {item.start for item in candidates} - starts.keys():
             try:
-                starts[start] = decode(bank.store.get(f"{trial.folder}/turning/{start}/0.png"))
+                starts[start] = decode(bank.store.get(f"{trial.folder}/steps/{start}/0.png"))
             except KeyError:
                 continue
         return cls(tuple((item, working_image(bank, item)) for item in references), images, starts)
@@ -49,7 +49,7 @@ def draw_sheet(
     """Draw the sheet of ``trial`` with the ``candidates`` to show; ``notes`` are printed at the top."""
     rows = [_reference_row(pictures), _plain_row(trial, pictures)]
     for first in range(0, len(candidates), COLUMNS):
-        rows += _turning_rows(pictures, candidates[first : first + COLUMNS], first)
+        rows += _candidate_rows(pictures, candidates[first : first + COLUMNS], first)
     model = f"{trial.model.name} {trial.model.content[:12]}"
     subtitle = f"“{trial.prompt}”   model {model}   trial {trial.key[:12]}   recipe {trial.recipe.name}"
     return contact_sheet(trial.concept, rows, subtitle=subtitle, notes=notes)
@@ -65,7 +65,7 @@ def _plain_row(trial: Trial, pictures: TrialPictures) -> SheetRow:
     return SheetRow("Plain seeds", tiles, "what the model draws without help")
 
 
-def _turning_rows(pictures: TrialPictures, candidates: Sequence[Candidate], first: int) -> list[SheetRow]:
+def _candidate_rows(pictures: TrialPictures, candidates: Sequence[Candidate], first: int) -> list[SheetRow]:
     """Starts above, what became of them below, in the same columns."""
     starts = [pictures.starts.get(item.start) for item in candidates]
     after = [

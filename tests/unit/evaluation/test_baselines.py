@@ -11,10 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seedbank.evaluation.baselines import Doodl, Nesterov, SphericalCentroid, first_memory, move, prior_gradient, risen
+from seedbank.evaluation.baselines import (
+    Doodl,
+    Nesterov,
+    SphericalCentroid,
+    initial_moments,
+    move,
+    prior_gradient,
+    risen,
+)
 from seedbank.selection.judging.targets import Targets
 from seedbank.selection.sampling import sphere
-from seedbank.selection.search.objective import Scene
+from seedbank.selection.search.objective import Samples
 
 
 def white(seed: int, count: int = 2) -> Tensor:
@@ -22,9 +30,9 @@ def white(seed: int, count: int = 2) -> Tensor:
 
 
 def steps(update: Nesterov | Doodl, start: Tensor, gradients: list[Tensor]) -> list[Tensor]:
-    noise, memory, path = start, first_memory(start), []
+    noise, moments, path = start, initial_moments(start), []
     for iteration, gradient in enumerate(gradients):
-        noise, memory = move(update, noise, start, gradient, memory, iteration, len(gradients))
+        noise, moments = move(update, noise, start, gradient, moments, iteration, len(gradients))
         path.append(noise)
     return path
 
@@ -97,9 +105,9 @@ class _Colour:
         return images01.mean((2, 3))
 
 
-def painted(*colours: tuple[float, float, float]) -> Scene:
+def painted(*colours: tuple[float, float, float]) -> Samples:
     images = torch.tensor(colours)[:, :, None, None].expand(-1, 3, 16, 16).clone()
-    return Scene([images], lambda latents: latents, _Colour())
+    return Samples([images], lambda latents: latents, _Colour())
 
 
 def aims(*colour: float) -> Targets:
@@ -116,13 +124,13 @@ def test_doodls_distance_is_half_the_squared_angle() -> None:
 
 
 def test_doodl_averages_over_cutouts_that_stay_the_same() -> None:
-    scene = painted((0.5, 0.0, 0.0))
-    scene.trail[0][:, :, :, 8:] = torch.tensor([0.0, 0.5, 0.0])[:, None, None]
+    samples = painted((0.5, 0.0, 0.0))
+    samples.last_latents[0][:, :, :, 8:] = torch.tensor([0.0, 0.5, 0.0])[:, None, None]
     term = SphericalCentroid(aims(1.0, 0.0, 0.0))
-    assert float(term(scene)) == float(SphericalCentroid(aims(1.0, 0.0, 0.0))(scene))
-    assert float(term(scene)) != pytest.approx(float(SphericalCentroid(aims(1.0, 0.0, 0.0), root="1")(scene)))
-    leaf = scene.trail[0].clone().requires_grad_()
-    term(Scene([leaf], lambda latents: latents, _Colour())).sum().backward()
+    assert float(term(samples)) == float(SphericalCentroid(aims(1.0, 0.0, 0.0))(samples))
+    assert float(term(samples)) != pytest.approx(float(SphericalCentroid(aims(1.0, 0.0, 0.0), root="1")(samples)))
+    leaf = samples.last_latents[0].clone().requires_grad_()
+    term(Samples([leaf], lambda latents: latents, _Colour())).sum().backward()
     assert leaf.grad is not None
     assert float(leaf.grad.abs().sum()) > 0
 

@@ -35,9 +35,9 @@ def test_a_recipe_in_the_harness_finds_what_select_finds(problem: Problem, photo
     outcome = RecipeMethod(SMALL).run(problem, starts, Budget())
     found = select(
         problem.pipeline, problem.prompt, _as_pictures(problem), encoder=problem.encoder, guard=problem.embed,
-        recipe=SMALL, starts=2, plain=0, seed=starts[0].digest, sampler=problem.config,
+        recipe=SMALL, starts=2, plain=0, root=starts[0].digest, config=problem.config,
     )  # fmt: skip
-    assert [image.tobytes() for image in outcome.images] == [find.picture.pixels.tobytes() for find in found.finds]
+    assert [image.tobytes() for image in outcome.images] == [find.image.pixels.tobytes() for find in found.finds]
     assert outcome.network_evaluations == found.cost.network_evaluations
     assert outcome.trace[-1][0] <= outcome.network_evaluations
     assert len(photos) == len(problem.references)

@@ -115,12 +115,12 @@ class Acceptance:
         return replace(self, guard=self.guard.against(plain.to(self.guard.prototypes.device)))
 
     @torch.no_grad()
-    def judge(self, images: Tensor, *, starts: Sequence[float] | None = None) -> tuple[Judgement, ...]:
+    def judge(self, images: Tensor, *, starts: Sequence[float | None] | None = None) -> tuple[Judgement, ...]:
         """A judgement for each of ``images`` ``[B, 3, H, W]`` in 0..1.
 
         Args:
             images: where the judges' networks are.
-            starts: nearness under this guard of the images that they started from, one for each; None where there are none.
+            starts: nearness under this guard of the images that they started from, one for each; None where there is none.
         """
         embeddings = self.guard.embed(images)
         found = zip(

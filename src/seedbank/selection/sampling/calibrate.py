@@ -2,21 +2,19 @@
 
 How good a truncated gradient is depends on the model, its schedule and the guidance, so it is measured: on a couple of seeds, the cosine
 of each mode's tangent gradient to the exact one's, and whether a small step along it lowers the objective of the sampler itself.
-The report is plain data; who wants to keep it brings a mapping from keys to text (:func:`calibrated`). Nothing here reads or writes.
+The report is a :class:`~seedbank.selection.records.Calibration`.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from math import cos, sin
-from typing import Literal
 
 import torch
-from pydantic import Field, ValidationError
 from torch import Tensor
 
 from seedbank.errors import UsageError
-from seedbank.records import Record, canonical_json, sha256
+from seedbank.selection.records import Calibration, Check
 from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.batches import in_batches
 from seedbank.selection.sampling.gradients import Evaluate, ValueAndGrad, value_and_grad
@@ -33,44 +31,18 @@ ANGLE = 0.02
 """The trial step in radians along the shell, a third of the first step of a search."""
 
 
-class Check(Record):
-    """What one mode did on each seed."""
-
-    mode: str
-    cosines: tuple[float, ...]
-    """Of its tangent gradient to the exact one's."""
-    decreases: tuple[float, ...]
-    """By how much a step of :data:`ANGLE` along it lowered the objective; negative where it rose."""
-    network_evaluations: float
-    """Of one gradient of one image."""
-    agrees: bool
-    """Whether every cosine is high enough and every step went down."""
-
-
-class Calibration(Record):
-    """The choice of a gradient mode and what it rests on."""
-
-    kind: Literal["seedbank.calibration/1"] = "seedbank.calibration/1"
-    chosen: str
-    reason: str
-    checks: tuple[Check, ...] = Field(min_length=1)
-    """From the cheapest to the most expensive; of those that cost the same, the one that agrees best comes first."""
-    network_evaluations: int
-    """What finding out cost."""
-
-
 def calibrate(
     sampler: Sampler,
     noise: Tensor,
     evaluate: Evaluate,
     modes: Sequence[str] = MODES,
     *,
-    trail: int = 1,
+    last_steps: int = 1,
     keys: Keys | None = None,
 ) -> Calibration:
     """The cheapest of ``modes`` that agrees with the exact gradient at ``noise`` ``[B, C, h, w]`` and goes down there.
 
-    Of modes that cost the same, the one with the best cosine. ``evaluate`` and ``trail`` as in
+    Of modes that cost the same, the one with the best cosine. ``evaluate`` and ``last_steps`` as in
     :func:`~.gradients.value_and_grad`; two seeds are enough. Where none agrees, ``last:3`` is tried, and ``full`` is taken if
     that does not agree either. The same arguments give the same choice.
 
@@ -82,15 +54,15 @@ def calibrate(
     noise = noise.to(sampler.family.device)
     names = dict.fromkeys([*modes, *FALLBACKS])
     parsed = {name: Mode.parse(name) for name in names}
-    exact = value_and_grad(sampler, noise, evaluate, parsed["full"], trail=trail, keys=keys)
+    exact = value_and_grad(sampler, noise, evaluate, parsed["full"], last_steps=last_steps, keys=keys)
     spent, checks = exact.network_evaluations, []
     for name in names:
         if name == "full":
             found = exact
         else:
-            found = value_and_grad(sampler, noise, evaluate, parsed[name], trail=trail, keys=keys)
+            found = value_and_grad(sampler, noise, evaluate, parsed[name], last_steps=last_steps, keys=keys)
             spent += found.network_evaluations
-        after = _after(sampler, noise, found, evaluate, trail=trail, keys=keys)
+        after = _after(sampler, noise, found, evaluate, last_steps=last_steps, keys=keys)
         spent += sampler.cost(len(noise))
         checks.append(_check(name, noise, found, exact, after))
     checks.sort(key=lambda check: (check.network_evaluations, -min(check.cosines)))
@@ -98,49 +70,9 @@ def calibrate(
     return Calibration(chosen=chosen, reason=reason, checks=tuple(checks), network_evaluations=spent)
 
 
-def calibrated(
-    cache: MutableMapping[str, str],
-    key: str,
-    sampler: Sampler,
-    noise: Tensor,
-    evaluate: Evaluate,
-    modes: Sequence[str] = MODES,
-    *,
-    trail: int = 1,
-    keys: Keys | None = None,
-) -> Calibration:
-    """What ``cache`` holds under ``key``, or else a new calibration, which is put there as JSON.
-
-    Anything under ``key`` that is no calibration is replaced.
-    """
-    try:
-        return Calibration.model_validate_json(cache[key])
-    except (KeyError, ValidationError):
-        found = calibrate(sampler, noise, evaluate, modes, trail=trail, keys=keys)
-        cache[key] = found.model_dump_json()
-        return found
-
-
-def calibration_key(sampler: Sampler, *, model: str, prompts: str = "", modes: Sequence[str] = MODES) -> str:
-    """The digest of everything that a calibration depends on.
-
-    ``model`` is the digest of the model's content; ``prompts`` names the kind of prompt and objective that share one calibration.
-    """
-    scheduler = {name: str(value) for name, value in sorted(sampler.scheduler.config.items())}
-    facts = {
-        "model": model,
-        "scheduler": {**scheduler, "class": type(sampler.scheduler).__name__},
-        "sampler": sampler.config.model_dump(mode="json"),
-        "dtype": str(sampler.family.dtype),
-        "prompts": prompts,
-        "modes": list(modes),
-    }
-    return sha256(canonical_json(facts))
-
-
 @torch.no_grad()
 def _after(
-    sampler: Sampler, noise: Tensor, found: ValueAndGrad, evaluate: Evaluate, *, trail: int, keys: Keys | None
+    sampler: Sampler, noise: Tensor, found: ValueAndGrad, evaluate: Evaluate, *, last_steps: int, keys: Keys | None
 ) -> Tensor:
     """The sampler's own objective ``[B]`` a small step down the gradient, along the shell."""
     down = -sphere.unit(sphere.tangent(found.gradient, noise))
@@ -148,7 +80,7 @@ def _after(
 
     def some(piece: slice) -> Tensor:
         latents = list(sampler.denoise_steps(moved[piece], keys=keys and keys[piece]))
-        return evaluate(latents[-trail:]).objective
+        return evaluate(latents[-last_steps:]).objective
 
     return torch.cat(in_batches(some, len(noise), sizes=sampler.batch_sizes, kind="calibration"))
 

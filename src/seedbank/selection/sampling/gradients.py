@@ -66,9 +66,9 @@ class ValueAndGrad:
 
 
 def value_and_grad(
-    sampler: Sampler, noise: Tensor, evaluate: Evaluate, mode: Mode, *, trail: int = 1, keys: Keys | None = None
+    sampler: Sampler, noise: Tensor, evaluate: Evaluate, mode: Mode, *, last_steps: int = 1, keys: Keys | None = None
 ) -> ValueAndGrad:
-    """The objective and its gradient at ``noise`` ``[B, C, h, w]``; ``trail`` is how many last latents ``evaluate`` wants.
+    """The objective and its gradient at ``noise`` ``[B, C, h, w]``; ``last_steps`` is how many last latents ``evaluate`` wants.
 
     In smaller batches where memory does not suffice for all at once; ``evaluate`` is then called for each.
 
@@ -79,9 +79,9 @@ def value_and_grad(
     def some(piece: slice) -> ValueAndGrad:
         some_keys = keys and keys[piece]
         if mode.kind == "one_vjp":
-            found = _one_vjp(sampler, noise[piece], evaluate, mode, trail=trail, keys=some_keys)
+            found = _one_vjp(sampler, noise[piece], evaluate, mode, last_steps=last_steps, keys=some_keys)
         else:
-            found = _unrolled(sampler, noise[piece], evaluate, mode, trail=trail, keys=some_keys)
+            found = _unrolled(sampler, noise[piece], evaluate, mode, last_steps=last_steps, keys=some_keys)
         finite = found.gradient.flatten(1).isfinite().all(1)
         return replace(found, gradient=found.gradient.where(finite[:, None, None, None], 0.0), finite=finite)
 
@@ -90,7 +90,7 @@ def value_and_grad(
 
 
 def _one_vjp(
-    sampler: Sampler, noise: Tensor, evaluate: Evaluate, mode: Mode, *, trail: int, keys: Keys | None
+    sampler: Sampler, noise: Tensor, evaluate: Evaluate, mode: Mode, *, last_steps: int, keys: Keys | None
 ) -> ValueAndGrad:
     """``g = (∂x̂0(x_k) / ∂x_k)ᵀ u``: the step ``k = κ·N`` keeps its graph, all others run without.
 
@@ -99,7 +99,7 @@ def _one_vjp(
     count = len(sampler.steps)
     at = min(int(mode.at * count), count - 1)
     # 1. to x_k without a graph
-    states = _forward(sampler, [sampler.initial_state(noise)], range(at), keep=trail, keys=keys)
+    states = _forward(sampler, [sampler.initial_state(noise)], range(at), keep=last_steps, keys=keys)
     before, step = states[-1], sampler.steps[at]
     # 2. x̂0(x_k) with its graph
     leaf = before.latents.detach().requires_grad_()
@@ -109,8 +109,8 @@ def _one_vjp(
     # 3. on to the final latents without a graph, and u there
     with torch.no_grad():
         states = [*states, sampler.scheduler_step(before, output.detach(), x0.detach(), at, keys)]
-    states = _forward(sampler, states, range(at + 1, count), keep=trail, keys=keys)
-    found = evaluate([state.latents for state in states[-min(trail, count) :]])
+    states = _forward(sampler, states, range(at + 1, count), keep=last_steps, keys=keys)
+    found = evaluate([state.latents for state in states[-min(last_steps, count) :]])
     u = torch.stack(tuple(found.cotangents)).sum(0)
     # 4. g = Jᵀu
     (gradient,) = torch.autograd.grad(x0, leaf, u)
@@ -119,11 +119,11 @@ def _one_vjp(
 
 
 def _unrolled(
-    sampler: Sampler, noise: Tensor, evaluate: Evaluate, mode: Mode, *, trail: int, keys: Keys | None
+    sampler: Sampler, noise: Tensor, evaluate: Evaluate, mode: Mode, *, last_steps: int, keys: Keys | None
 ) -> ValueAndGrad:
     """Back through the last steps (all of them for ``full``), one at a time, each run again with its graph."""
     count = len(sampler.steps)
-    depth, shown = min(mode.steps, count) if mode.kind == "last" else count, min(trail, count)
+    depth, shown = min(mode.steps, count) if mode.kind == "last" else count, min(last_steps, count)
     # 1. forwards without a graph, keeping the states that are gone back through
     states = _forward(sampler, [sampler.initial_state(noise)], range(count), keep=max(depth, shown) + 1, keys=keys)
     found = evaluate([state.latents for state in states[-shown:]])

@@ -13,34 +13,43 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from seedbank.errors import VerificationError
-from seedbank.selection.search.explore import Explored
-from seedbank.selection.search.optimise import Ways
-from seedbank.selection.search.rules import Reading
+from seedbank.selection.records import Calibration
+from seedbank.selection.search.pool import Pool
+from seedbank.selection.search.rules import StepMetrics
+from seedbank.selection.search.state import OptimisationState
 
 
-@dataclass(frozen=True)
-class Progress:
-    """The explored pool so far, the starts' ways once there are any, and what it cost."""
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A point between two batches, iterations or stages of a search.
 
-    pool: Explored
-    ways: Ways | None
+    Attributes:
+        pool: what was explored so far.
+        network_evaluations: what the search cost so far.
+        calibration: how the gradient mode was chosen; None before that, and where the recipe names the mode.
+        state: of the starts; None while there are none.
+    """
+
+    pool: Pool
     network_evaluations: int
+    calibration: Calibration | None = None
+    state: OptimisationState | None = None
 
     def to_bytes(self) -> bytes:
         """A safetensors file that :meth:`from_bytes` reads back to the same values, bit by bit."""
         tensors = {f"pool.{each.name}": getattr(self.pool, each.name) for each in fields(self.pool)}
-        state = _State(network_evaluations=self.network_evaluations)
-        if self.ways:
-            tensors |= {"noise": self.ways.noise, "best": self.ways.best}
-            tensors |= {f"memory.{name}": values for name, values in self.ways.memory.items()}
-            state.starts, state.stopped_by = self.ways.starts, self.ways.stopped_by
-            state.traces = tuple(tuple(asdict(reading) for reading in trace) for trace in self.ways.traces)
-        plain = {name: values.cpu().contiguous() for name, values in tensors.items()}
-        return save(plain, metadata={"state": state.model_dump_json()})
+        rest = _Rest(network_evaluations=self.network_evaluations, calibration=self.calibration)
+        if self.state:
+            tensors |= {"noise": self.state.noise, "best": self.state.best}
+            tensors |= {f"moments.{name}": values for name, values in self.state.moments.items()}
+            rest.starts, rest.stopped_by = self.state.starts, self.state.stopped_by
+            rest.trajectories = tuple(tuple(map(asdict, trajectory)) for trajectory in self.state.trajectories)
+        on_cpu = {name: values.cpu().contiguous() for name, values in tensors.items()}
+        return save(on_cpu, metadata={"state": rest.model_dump_json()})
 
     @classmethod
     def from_bytes(cls, data: bytes, device: torch.device | None = None) -> Self:
-        """Read progress back.
+        """Read a checkpoint back.
 
         Raises:
             VerificationError: ``data`` is not what :meth:`to_bytes` writes.
@@ -48,32 +57,43 @@ class Progress:
         try:
             tensors = {name: values.to(device) for name, values in load(data).items()}
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            state = _State.model_validate_json(header["__metadata__"]["state"])
-            pool = Explored(**{each.name: tensors[f"pool.{each.name}"].cpu() for each in fields(Explored)})
-            ways = _ways(tensors, state) if state.starts else None
+            rest = _Rest.model_validate_json(header["__metadata__"]["state"])
+            return cls(
+                pool=Pool(**{each.name: tensors[f"pool.{each.name}"].cpu() for each in fields(Pool)}),
+                network_evaluations=rest.network_evaluations,
+                calibration=rest.calibration,
+                state=_state(tensors, rest) if rest.starts else None,
+            )
         except (SafetensorError, ValidationError, ValueError, KeyError, TypeError) as error:
             raise VerificationError(
-                f"expected the progress of a selection, got {len(data)} other bytes ({error}); delete it to start again"
+                f"expected a checkpoint of a selection, got {len(data)} other bytes ({error}); delete it to start again"
             ) from error
-        return cls(pool, ways, state.network_evaluations)
 
 
-class _State(BaseModel):
-    """The part of the progress that is not tensors."""
+class _Rest(BaseModel):
+    """The part of a checkpoint that is not tensors."""
 
     model_config = ConfigDict(ser_json_inf_nan="strings")
     network_evaluations: int
+    calibration: Calibration | None = None
     starts: tuple[int, ...] = ()
     stopped_by: tuple[str, ...] = ()
-    traces: tuple[tuple[dict[str, float | None], ...], ...] = ()
+    trajectories: tuple[tuple[dict[str, float | None], ...], ...] = ()
 
 
-def _ways(tensors: dict[str, Tensor], state: _State) -> Ways:
-    memory = {name.removeprefix("memory."): values for name, values in tensors.items() if name.startswith("memory.")}
-    traces = tuple(tuple(_reading(values) for values in trace) for trace in state.traces)
-    return Ways(state.starts, tensors["noise"], tensors["best"], memory, traces, state.stopped_by)
+def _state(tensors: dict[str, Tensor], rest: _Rest) -> OptimisationState:
+    return OptimisationState(
+        starts=rest.starts,
+        noise=tensors["noise"],
+        best=tensors["best"],
+        moments={
+            name.removeprefix("moments."): values for name, values in tensors.items() if name.startswith("moments.")
+        },
+        trajectories=tuple(tuple(map(_metrics, trajectory)) for trajectory in rest.trajectories),
+        stopped_by=rest.stopped_by,
+    )
 
 
-def _reading(values: dict[str, float | None]) -> Reading:
+def _metrics(values: dict[str, float | None]) -> StepMetrics:
     iteration = values.pop("iteration")
-    return Reading(int(iteration or 0), **values)  # type: ignore[arg-type]
+    return StepMetrics(iteration=int(iteration or 0), **values)  # type: ignore[arg-type]

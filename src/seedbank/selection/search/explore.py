@@ -1,127 +1,132 @@
-"""Exploration: many seeds in batches, previewed in a few steps, the better ones drawn whole, and the choice of where to start from."""
+"""Exploration: many seeds in batches, previewed in a few steps, the better ones drawn in all steps, and the choice of where to start."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
-from seedbank.errors import VerificationError
+from seedbank.selection.judging.acceptance import Acceptance
 from seedbank.selection.judging.guard import Guard
-from seedbank.selection.records import PoolStatistics
+from seedbank.selection.judging.targets import failure_centroids
+from seedbank.selection.sampling.inversion import inversion_cost
 from seedbank.selection.sampling.noise import PoolSeeds
 from seedbank.selection.sampling.sampler import Sampler
-from seedbank.selection.search.objective import Objective
+from seedbank.selection.search.checkpoint import Checkpoint
+from seedbank.selection.search.diagnose import Diagnosis, diagnose
+from seedbank.selection.search.name_effect import UNNAMED, name_effect
+from seedbank.selection.search.objective import Contrastive, Objective
+from seedbank.selection.search.pool import Pool
 from seedbank.selection.search.recipes import Explore
+from seedbank.selection.search.results import Event, Observer
+from seedbank.selection.search.seed_search import SeedSearch
 
 
-@dataclass(frozen=True)
-class Explored:
-    """What is known of a pool of candidates so far.
+@dataclass(frozen=True, kw_only=True)
+class ExplorationResult:
+    """The pool, and what follows from it.
 
     Attributes:
-        indices: ``[n]``, numbers of the candidates that were drawn whole.
-        objective: ``[n]`` of their images.
-        guard: ``[n]``, nearness to the references under the guard, before any contrast.
-        embeddings: ``[n, D]`` of their images, by the objective's encoder.
-        looks: ``[n, G]``, likewise by the guard's.
-        previews: objective of the previews of candidates 0 to m, ``[m]``; empty where there are none.
+        pool: every seed that was drawn, as ``acceptance`` judges it.
+        acceptance: the rule, which knows what plain seeds draw instead.
+        objective: likewise.
+        network_evaluations: what it cost.
+        name_effect: see :func:`~.name_effect.name_effect`; None where the pool alone was enough to go on.
     """
 
-    indices: Tensor
-    objective: Tensor
-    guard: Tensor
-    embeddings: Tensor
-    looks: Tensor
-    previews: Tensor
+    pool: Pool
+    acceptance: Acceptance
+    objective: Objective
+    network_evaluations: int
+    name_effect: float | None = None
 
-    def __len__(self) -> int:
-        return len(self.objective)
-
-    @classmethod
-    def empty(cls) -> Explored:
-        """Nothing yet."""
-        nothing = torch.zeros(0)
-        return cls(nothing.long(), nothing, nothing, torch.zeros(0, 0), torch.zeros(0, 0), nothing)
-
-    def to_safetensors(self) -> bytes:
-        """This pool as a safetensors file."""
-        return save({each.name: getattr(self, each.name).contiguous() for each in fields(self)})
-
-    @classmethod
-    def from_safetensors(cls, data: bytes) -> Explored:
-        """Read a pool back.
-
-        Raises:
-            VerificationError: ``data`` is no such file.
-        """
-        try:
-            tensors = load(data)
-            return cls(**{each.name: tensors[each.name] for each in fields(cls)})
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise VerificationError(
-                f"expected an explored pool in safetensors, got {len(data)} other bytes; the file is damaged"
-            ) from error
-
-    def join(self, more: Explored) -> Explored:
-        """This pool followed by what was drawn whole in ``more``."""
-        if not len(self):
-            return replace(more, previews=self.previews)
-        pairs = {name: torch.cat([getattr(self, name), getattr(more, name)]) for name in _COLUMNS}
-        return Explored(**pairs, previews=self.previews)
-
-    def statistics(self) -> PoolStatistics:
-        """Mean, deviation and best of the pool."""
-        few = len(self) < 2
-        return PoolStatistics(
-            size=len(self),
-            objective_mean=float(self.objective.mean()),
-            objective_std=0.0 if few else float(self.objective.std()),
-            guard_mean=float(self.guard.mean()),
-            guard_std=0.0 if few else float(self.guard.std()),
-            guard_max=float(self.guard.max()),
-            previewed=len(self.previews),
-        )
-
-
-_COLUMNS = ("indices", "objective", "guard", "embeddings", "looks")
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """What the pool promises."""
+        found = diagnose(self.acceptance, guard_embeddings=self.pool.guard_embeddings, embeddings=self.pool.embeddings)
+        return found if self.name_effect is None else found.with_name_effect(self.name_effect)
 
 
 def explore(
+    search: SeedSearch, *, resume: Checkpoint | None = None, observe: Observer = lambda _event: None
+) -> ExplorationResult:
+    """Draw the pool of a search, going on after ``resume``, and say what it promises."""
+    plan = search.recipe.explore
+
+    def on_batch(pool: Pool, _images: Tensor) -> None:
+        checkpoint = Checkpoint(pool=pool, network_evaluations=_cost(search, pool))
+        observe(Event("explore", len(pool.previews) + len(pool), images_to_draw(search), checkpoint))
+
+    # 1. Draw and score.
+    pool = draw_pool(
+        search.sampler,
+        search.objective,
+        search.acceptance.guard,
+        search.seeds,
+        plan=plan,
+        known=resume.pool if resume else None,
+        observe=on_batch,
+    )
+
+    # 2. What most plain seeds give is what the guard and the objective must tell the concept from.
+    acceptance = search.acceptance.against(pool.guard_embeddings)
+    result = ExplorationResult(
+        pool=pool.judged_by(acceptance.guard),
+        acceptance=acceptance,
+        objective=_with_contrast(search, pool),
+        network_evaluations=_cost(search, pool),
+    )
+
+    # 3. How far a pool's best reach is partly luck: *unreachable* is not believed before the effect of the name was measured.
+    if result.diagnosis.recommendation != "unreachable":
+        return result
+    effect = name_effect(search.sampler, acceptance, guard_embeddings=pool.guard_embeddings, embeddings=pool.embeddings)
+    cost = result.network_evaluations + search.sampler.cost(UNNAMED)
+    return replace(result, name_effect=effect, network_evaluations=cost)
+
+
+def draw_pool(
     sampler: Sampler,
     objective: Objective,
     guard: Guard,
-    candidates: PoolSeeds,
+    seeds: PoolSeeds,
     *,
     plan: Explore,
-    known: Explored | None = None,
-    observe: Callable[[Explored, Tensor], None] = lambda _pool, _images: None,
-) -> Explored:
-    """Score ``candidates``, going on after ``known``.
+    known: Pool | None = None,
+    observe: Callable[[Pool, Tensor], None] = lambda _pool, _images: None,
+) -> Pool:
+    """Score ``seeds``, going on after ``known``.
 
-    With ``plan.preview`` all are drawn in that share of the steps first, and only the better ``plan.keep`` of them whole (one rung of
-    successive halving; Jamieson & Talwalkar, arXiv 1502.07943). ``observe`` is told the pool so far and the images of the latest batch,
-    after each batch.
+    With ``plan.preview`` all are drawn in that share of the steps first, and only the better ``plan.keep`` of them in all steps (one rung
+    of successive halving; Jamieson & Talwalkar, arXiv 1502.07943). After each batch ``observe`` gets the pool so far and the images of the
+    batch, ``[B, 3, H, W]`` in 0..1.
     """
-    pool = known or Explored.empty()
+    pool = known or Pool.empty()
     few = previewer(sampler, plan)
-    while few and len(pool.previews) < len(candidates):
+    while few and len(pool.previews) < len(seeds):
         done = len(pool.previews)
-        images, scores = _preview(few, objective, candidates, range(done, min(done + plan.batch, len(candidates))))
-        pool = replace(pool, previews=torch.cat([pool.previews, scores]))
-        observe(pool, images)
-    chosen = survivors(pool.previews, plan) if few else list(range(len(candidates)))
+        batch = range(done, min(done + plan.batch, len(seeds)))
+        drawn = objective.score(few.denoise(seeds.noise(batch).to(few.family.device)))
+        pool = replace(pool, previews=torch.cat([pool.previews, drawn.objective.cpu()]))
+        observe(pool, drawn.images)
+    chosen = survivors(pool.previews, plan) if few else list(range(len(seeds)))
     while len(pool) < len(chosen):
-        batch = chosen[len(pool) : len(pool) + plan.batch]
-        found = objective.score(sampler.denoise(candidates.noise(batch).to(sampler.family.device)))
-        looks = guard.embed(found.images)
-        judged = (guard.judge(looks).cpu(), found.embeddings.cpu(), looks.cpu())
-        pool = pool.join(Explored(torch.tensor(batch), found.objective.cpu(), *judged, pool.previews))
-        observe(pool, found.images)
+        numbers = chosen[len(pool) : len(pool) + plan.batch]
+        drawn = objective.score(sampler.denoise(seeds.noise(numbers).to(sampler.family.device)))
+        guard_embeddings = guard.embed(drawn.images)
+        rows = Pool(
+            indices=torch.tensor(numbers),
+            objective=drawn.objective.cpu(),
+            guard=guard.judge(guard_embeddings).cpu(),
+            embeddings=drawn.embeddings.cpu(),
+            guard_embeddings=guard_embeddings.cpu(),
+            previews=pool.previews,
+        )
+        pool = pool.joined(rows)
+        observe(pool, drawn.images)
     return pool
 
 
@@ -131,20 +136,20 @@ def previewer(sampler: Sampler, plan: Explore) -> Sampler | None:
     return sampler.with_steps(steps) if plan.preview and steps < len(sampler.steps) else None
 
 
-def exploration_cost(sampler: Sampler, plan: Explore, pool: Explored) -> int:
+def pool_cost(sampler: Sampler, plan: Explore, pool: Pool) -> int:
     """Network evaluations that went into ``pool``."""
     few = previewer(sampler, plan)
     return sampler.cost(len(pool)) + (few.cost(len(pool.previews)) if few else 0)
 
 
 def survivors(previews: Tensor, plan: Explore) -> list[int]:
-    """The numbers, in order, of the candidates whose previews are among the better ``plan.keep``."""
+    """The numbers, in order, of the seeds whose previews are among the better ``plan.keep``."""
     count = max(1, round(plan.keep * len(previews)))
     return sorted(previews.argsort(stable=True)[:count].tolist())
 
 
-def choose_starts(pool: Explored, count: int, plan: Explore) -> list[int]:
-    """Which candidates to optimise, by number: the best one, then again and again the one least like those already chosen.
+def choose_starts(pool: Pool, count: int, plan: Explore) -> list[int]:
+    """Which seeds to optimise, by number: the best one, then again and again the one least like those already chosen.
 
     Only the best ``plan.shortlist * count`` by the objective are considered. The guard has no say here: it stays a judge.
     """
@@ -160,7 +165,25 @@ def choose_starts(pool: Explored, count: int, plan: Explore) -> list[int]:
     return [int(pool.indices[row]) for row in sorted(chosen, key=ranked.index)]
 
 
-@torch.no_grad()
-def _preview(few: Sampler, objective: Objective, candidates: PoolSeeds, batch: range) -> tuple[Tensor, Tensor]:
-    found = objective.score(few.denoise(candidates.noise(batch).to(few.family.device)))
-    return found.images, found.objective.cpu()
+def images_to_draw(search: SeedSearch) -> int:
+    """Previews and images of an exploration, all together."""
+    plan, total = search.recipe.explore, len(search.seeds)
+    return total + max(1, round(plan.keep * total)) if previewer(search.sampler, plan) else total
+
+
+def _cost(search: SeedSearch, pool: Pool) -> int:
+    """Network evaluations of an exploration, inverted references included."""
+    plan = search.recipe.explore
+    inverted = inversion_cost(search.sampler, len(search.targets.latents)) if plan.inverted else 0
+    return inverted + pool_cost(search.sampler, plan, pool)
+
+
+def _with_contrast(search: SeedSearch, pool: Pool) -> Objective:
+    """The objective with a pull away from what plain seeds give instead, where they give something else."""
+    objective, targets, weight = search.objective, search.targets, search.recipe.contrast
+    if search.recipe.objective == "paper" or not weight:
+        return objective
+    failures = failure_centroids(pool.embeddings.to(targets.centroid.device), targets)
+    if not len(failures):
+        return objective
+    return replace(objective, terms=(*objective.terms, Contrastive(targets, failures, weight)))

@@ -1,10 +1,10 @@
 """What is minimised: a weighted sum of small terms over what one pass of the sampler made.
 
-A term is any callable with a name and a weight that takes a :class:`Scene` and returns one number for each image. Where terms are
+A term is any callable with a name and a weight that takes :class:`Samples` and returns one number for each image. Where terms are
 balanced, the gradient of each is clipped to the length of the first one's, image by image (CARINOX), so that none can drown the concept.
 
-Gradients are averaged over the picture and some windows of it that change from one evaluation to the next (DOODL's cutouts): what only
-fools the encoder seldom does so in every view. Values are always those of the whole picture.
+Gradients are averaged over the image and some cutouts of it that change from one evaluation to the next (DOODL): what only fools the
+encoder seldom does so in every cutout. Values are always those of the whole image.
 """
 
 from __future__ import annotations
@@ -22,23 +22,27 @@ from torch import Tensor
 from seedbank.selection.judging.targets import Encoder, Targets, nearness
 from seedbank.selection.sampling.gradients import Evaluation
 from seedbank.selection.sampling.sphere import norm
-from seedbank.selection.search.views import Window, look
+from seedbank.selection.search.cutouts import Cutout, crop
 
 Decoder = Callable[[Tensor], Tensor]
 
 
-class Scene:
-    """The last latents of a pass and, made when first asked for, their image and its embedding."""
+class Samples:
+    """A batch of what a pass of the sampler made: its last latents and, computed when first asked for, their images and embeddings."""
 
-    def __init__(self, trail: Sequence[Tensor], decode: Decoder, encoder: Encoder) -> None:
-        self.trail = tuple(trail)
+    def __init__(
+        self, last_latents: Sequence[Tensor], decode: Decoder, encoder: Encoder, *, images: Tensor | None = None
+    ) -> None:
+        self.last_latents = tuple(last_latents)
         self.decode = decode
         self.encoder = encoder
+        if images is not None:
+            self.__dict__["images"] = images  # in the place of the cached property
 
     @property
     def latents(self) -> Tensor:
         """The final latents ``[B, C, h, w]``."""
-        return self.trail[-1]
+        return self.last_latents[-1]
 
     @cached_property
     def images(self) -> Tensor:
@@ -48,20 +52,18 @@ class Scene:
 
     @cached_property
     def embeddings(self) -> Tensor:
-        """The encoder's view of the final images, ``[B, D]`` of length 1."""
+        """Of the final images, by the encoder, ``[B, D]`` of length 1."""
         return self.encoder(self.images)
 
-    def cut(self) -> Tensor:
-        """The images with their way back to the latents; from here on they are a leaf, where gradients can be read."""
+    def detach_images(self) -> Tensor:
+        """Make the images a leaf, at which gradients can be read; the images with their graph back to the latents are returned."""
         decoded = self.images
         self.__dict__["images"] = decoded.detach().requires_grad_()
         return decoded
 
-    def through(self, window: Window) -> Scene:
-        """The same with the final images seen through a window."""
-        seen = Scene(self.trail, self.decode, self.encoder)
-        seen.__dict__["images"] = look(self.images, window)
-        return seen
+    def cropped(self, cutout: Cutout) -> Samples:
+        """The same samples with a cutout of each image in its place."""
+        return Samples(self.last_latents, self.decode, self.encoder, images=crop(self.images, cutout))
 
 
 class Term(Protocol):
@@ -75,7 +77,7 @@ class Term(Protocol):
     def weight(self) -> float:
         """Its share in the sum."""
 
-    def __call__(self, scene: Scene) -> Tensor:
+    def __call__(self, samples: Samples) -> Tensor:
         """One number for each image, ``[B]``; lower is better."""
 
 
@@ -87,14 +89,14 @@ class Semantic:
     weight: float = 1.0
     name: str = "semantic"
 
-    def __call__(self, scene: Scene) -> Tensor:
+    def __call__(self, samples: Samples) -> Tensor:
         """In 0..2."""
-        return 1 - nearness(scene.embeddings, self.targets.prototypes)
+        return 1 - nearness(samples.embeddings, self.targets.prototypes)
 
 
 @dataclass(frozen=True)
-class Away:
-    """How little the image is told from what the model draws instead: a softmax over the references and the failures' centroids.
+class Contrastive:
+    """InfoNCE of the image's embedding between the references' centroid c and the centroids n of what the model draws instead.
 
     ``-log( e^(f·c/T) / (e^(f·c/T) + Σ_m e^(f·n_m/T)) )``; nothing pulls any more once the references have won.
     """
@@ -106,9 +108,9 @@ class Away:
     temperature: float = 0.07
     name: str = "contrast"
 
-    def __call__(self, scene: Scene) -> Tensor:
+    def __call__(self, samples: Samples) -> Tensor:
         """At least 0."""
-        logits = scene.embeddings @ torch.cat([self.targets.centroid[None], self.failures]).T / self.temperature
+        logits = samples.embeddings @ torch.cat([self.targets.centroid[None], self.failures]).T / self.temperature
         return -logits.log_softmax(1)[:, 0]
 
 
@@ -126,9 +128,9 @@ class LowFrequency:
     temperature: float = 0.1
     name: str = "appearance"
 
-    def __call__(self, scene: Scene) -> Tensor:
+    def __call__(self, samples: Samples) -> Tensor:
         """Mean squared difference, in units of the latents' variance (about 1)."""
-        coarse = F.adaptive_avg_pool2d(scene.latents, self.grid).flatten(1)
+        coarse = F.adaptive_avg_pool2d(samples.latents, self.grid).flatten(1)
         wanted = F.adaptive_avg_pool2d(self.targets.latents, self.grid).flatten(1)
         distance = (coarse[:, None] - wanted[None]).square().mean(-1)
         return -self.temperature * (-distance / self.temperature).logsumexp(1) + self.temperature * log(len(wanted))
@@ -143,20 +145,20 @@ class PaperSemantic:
     shares: tuple[float, ...] = (0.05, 0.25, 0.70)
     name: str = "semantic"
 
-    def __call__(self, scene: Scene) -> Tensor:
+    def __call__(self, samples: Samples) -> Tensor:
         """``sum_i w_i (1 - f(z_i)·c)`` over the last ``len(shares)`` latents."""
-        parts = [share * self._distance(scene, latents) for share, latents in self._last(scene)]
+        parts = [share * self._distance(samples, latents) for share, latents in self._last(samples)]
         return torch.stack(parts).sum(0)
 
-    def _last(self, scene: Scene) -> list[tuple[float, Tensor]]:
-        count = min(len(self.shares), len(scene.trail))
-        return list(zip(self.shares[-count:], scene.trail[-count:], strict=True))
+    def _last(self, samples: Samples) -> list[tuple[float, Tensor]]:
+        count = min(len(self.shares), len(samples.last_latents))
+        return list(zip(self.shares[-count:], samples.last_latents[-count:], strict=True))
 
-    def _distance(self, scene: Scene, latents: Tensor) -> Tensor:
-        images = scene.decode(latents).clamp(0, 1)
-        if images.shape[-1] != scene.encoder.size:
-            images = F.interpolate(images, (scene.encoder.size,) * 2, mode="bicubic", antialias=False)
-        return 1 - scene.encoder(images) @ self.targets.centroid
+    def _distance(self, samples: Samples, latents: Tensor) -> Tensor:
+        images = samples.decode(latents).clamp(0, 1)
+        if images.shape[-1] != samples.encoder.size:
+            images = F.interpolate(images, (samples.encoder.size,) * 2, mode="bicubic", antialias=False)
+        return 1 - samples.encoder(images) @ self.targets.centroid
 
 
 @dataclass(frozen=True)
@@ -167,9 +169,9 @@ class PaperAppearance:
     weight: float = 1.0
     name: str = "appearance"
 
-    def __call__(self, scene: Scene) -> Tensor:
+    def __call__(self, samples: Samples) -> Tensor:
         """In units of the latents' variance."""
-        return (scene.latents - self.targets.latents.mean(0)).square().mean((1, 2, 3))
+        return (samples.latents - self.targets.latents.mean(0)).square().mean((1, 2, 3))
 
 
 @dataclass(frozen=True)
@@ -179,66 +181,72 @@ class Objective:
     terms: tuple[Term, ...]
     decode: Decoder
     encoder: Encoder
-    trail: int = 1
-    """How many of the last latents the terms look at."""
+    last_steps: int = 1
+    """Of how many of the last steps the terms look at the latents."""
     balanced: bool = True
 
     @torch.no_grad()
-    def score(self, latents: Tensor) -> Evaluation:
-        """The objective of final latents, without gradients; the trail is taken to be all at its end."""
-        return self._evaluation(Scene([latents] * self.trail, self.decode, self.encoder))
+    def score(self, latents: Tensor, images: Tensor | None = None) -> Evaluation:
+        """The objective of final latents, without gradients; those of the steps before are taken to be the same.
+
+        ``images`` ``[B, 3, H, W]`` are theirs where they are decoded already.
+        """
+        samples = Samples([latents] * self.last_steps, self.decode, self.encoder, images=images)
+        return self._evaluation(samples, [term(samples) for term in self.terms])
 
     @torch.enable_grad()
-    def evaluate(self, trail: Sequence[Tensor], views: Sequence[Window] = ()) -> Evaluation:
-        """The objective of a trail of latents and its gradient with respect to each of them, averaged over ``views`` too."""
-        leaves = tuple(latents.detach().requires_grad_() for latents in trail)
-        scene = Scene(leaves, self.decode, self.encoder)
-        decoded = scene.cut() if self.balanced else None
-        values = [term(scene) for term in self.terms]
-        seen = [scene.through(window) for window in views]
-        averaged = [self._over_views(term, value, seen) for term, value in zip(self.terms, values, strict=True)]
-        if decoded is None:
-            return self._evaluation(scene, values, self._plain(averaged, leaves))
-        cotangents = (self._balanced(averaged, decoded, scene.images, leaves[-1]),)
-        return self._evaluation(scene, values, cotangents)
+    def evaluate(self, last_latents: Sequence[Tensor], cutouts: Sequence[Cutout] = ()) -> Evaluation:
+        """The objective of the latents after the last steps and its gradient with respect to each, averaged over ``cutouts`` too."""
+        # 1. Values of the whole images.
+        leaves = tuple(latents.detach().requires_grad_() for latents in last_latents)
+        samples = Samples(leaves, self.decode, self.encoder)
+        decoded = samples.detach_images() if self.balanced else None
+        values = [term(samples) for term in self.terms]
 
-    def _over_views(self, term: Term, value: Tensor, seen: Sequence[Scene]) -> Tensor:
-        """A term's mean over the whole picture and its windows; the appearance of latents has but one view."""
-        if not seen or _of_latents(term):
-            return value
-        return torch.stack([value, *(term(scene) for scene in seen)]).mean(0)
+        # 2. What is differentiated: the mean over the image and its cutouts.
+        cropped = [samples.cropped(cutout) for cutout in cutouts]
+        averaged = [_over_cutouts(term, value, cropped) for term, value in zip(self.terms, values, strict=True)]
+
+        # 3. Gradients at the latents, of the plain sum or term by term.
+        if decoded is None:
+            return self._evaluation(samples, values, self._summed_gradient(averaged, leaves))
+        gradient = self._balanced_gradient(averaged, decoded=decoded, images=samples.images, final=leaves[-1])
+        return self._evaluation(samples, values, (gradient,))
 
     def _evaluation(
-        self, scene: Scene, values: Sequence[Tensor] | None = None, cotangents: tuple[Tensor, ...] = ()
+        self, samples: Samples, values: Sequence[Tensor], cotangents: tuple[Tensor, ...] = ()
     ) -> Evaluation:
-        found = [term(scene) for term in self.terms] if values is None else values
-        terms = {term.name: value.detach() for term, value in zip(self.terms, found, strict=True)}
+        terms = {term.name: value.detach() for term, value in zip(self.terms, values, strict=True)}
         total = torch.stack([term.weight * terms[term.name] for term in self.terms]).sum(0)
         with torch.no_grad():
-            return Evaluation(total, terms, scene.images.detach(), scene.embeddings.detach(), cotangents)
+            return Evaluation(total, terms, samples.images.detach(), samples.embeddings.detach(), cotangents)
 
-    def _plain(self, values: Sequence[Tensor], leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _summed_gradient(self, values: Sequence[Tensor], leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         total = torch.stack([term.weight * value for term, value in zip(self.terms, values, strict=True)]).sum()
         return torch.autograd.grad(total, leaves)
 
-    def _balanced(self, values: Sequence[Tensor], decoded: Tensor, picture: Tensor, final: Tensor) -> Tensor:
+    def _balanced_gradient(self, values: Sequence[Tensor], *, decoded: Tensor, images: Tensor, final: Tensor) -> Tensor:
         """Each term's gradient, scaled by its weight and clipped to the length of the first one's.
 
-        What comes through the picture is clipped there, so that the sum goes back through the decoder, which is expensive, once; what comes
+        What comes through the images is clipped there, so that the sum goes back through the decoder, which is expensive, once; what comes
         from the latents themselves is clipped to what then arrives.
         """
-        slopes = [torch.autograd.grad(v.sum(), (picture, final), retain_graph=True, allow_unused=True) for v in values]
-        pairs = list(zip(self.terms, slopes, strict=True))
-        through = [term.weight * found[0] for term, found in pairs if found[0] is not None]
-        straight = [term.weight * found[1] for term, found in pairs if found[1] is not None]
-        if through:
-            straight.insert(0, torch.autograd.grad(decoded, final, _clipped(through))[0])
-        return _clipped(straight)
+        gradients = [
+            torch.autograd.grad(value.sum(), (images, final), retain_graph=True, allow_unused=True) for value in values
+        ]
+        weighted = list(zip(self.terms, gradients, strict=True))
+        at_images = [term.weight * at_image for term, (at_image, _) in weighted if at_image is not None]
+        at_latents = [term.weight * at_latent for term, (_, at_latent) in weighted if at_latent is not None]
+        if at_images:
+            at_latents.insert(0, torch.autograd.grad(decoded, final, _clipped(at_images))[0])
+        return _clipped(at_latents)
 
 
-def _of_latents(term: Term) -> bool:
-    """Whether a term looks at the latents themselves, and has but one view of them."""
-    return isinstance(term, LowFrequency | PaperAppearance)
+def _over_cutouts(term: Term, value: Tensor, cropped: Sequence[Samples]) -> Tensor:
+    """A term's mean over the whole image and its cutouts; a term of the latents themselves has nothing to crop."""
+    if not cropped or isinstance(term, LowFrequency | PaperAppearance):
+        return value
+    return torch.stack([value, *(term(samples) for samples in cropped)]).mean(0)
 
 
 def _clipped(gradients: Sequence[Tensor]) -> Tensor:

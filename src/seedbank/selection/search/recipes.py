@@ -17,6 +17,8 @@ from seedbank.selection.sampling.modes import Mode
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 """Of recipes in records: a setting that nobody knows is an error, and canonical JSON has no infinities."""
+CALIBRATED = "calibrated"
+"""A recipe's gradient mode that each search measures for itself; see :mod:`seedbank.selection.sampling.calibrate`."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +27,22 @@ class Explore:
 
     size: int = 64
     """How many plain seeds are drawn; at least as many as starts are optimised."""
-    each: int = 0
+    per_start: int = 0
     """Plain seeds drawn for each start that is wanted, where that makes more than ``size``; see :meth:`Recipe.sized`."""
     batch: int = 32
-    """How many at once."""
+    """Images drawn at once."""
     shortlist: float = 2.0
     """Starts are chosen for being unlike each other among the best ``shortlist`` times as many; 1 takes the best alone."""
     ranked: bool = True
     """False takes the first seeds drawn, whatever they score."""
     preview: float = 0.0
-    """Share of the sampler's steps in which all are drawn first; 0 draws all of them whole at once."""
+    """Share of the sampler's steps in which all are drawn first; 0 draws all of them in all steps."""
     keep: float = 0.5
-    """Share of the previewed that is drawn whole."""
+    """Share of the previewed that is drawn in all steps."""
     paired: bool = False
     """Every second plain seed is the one before, negated."""
     inverted: tuple[float, ...] = ()
-    """Shares of an inverted reference in extra candidates, one for each reference and share."""
+    """Shares of an inverted reference in extra seeds, one for each reference and share."""
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
 
@@ -57,7 +59,7 @@ class Tangent:
     momentum: float = 0.8
     cosine_floor: float = 0.8
     langevin: float = 0.0
-    """Share of fresh noise mixed in at the first step, falling to none at the last (ORIGEN)."""
+    """Share of new noise mixed in at the first step, falling to none at the last (ORIGEN)."""
     kind: Literal["tangent"] = "tangent"
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -84,7 +86,7 @@ class Stop:
     """Iterations without the objective improving by ``improvement`` (relative)."""
     improvement: float = 0.005
     hacked: int = 4
-    """Guard readings in a row below the best so far by the pool's deviation: the objective is being fooled."""
+    """Times in a row that the guard is below the best so far by the pool's deviation: the objective is being fooled."""
     cornered: int = 5
     """Iterations in a row at the edge of the trust region."""
     near_enough: bool = False
@@ -98,20 +100,21 @@ class Recipe:
 
     Attributes:
         name: the preset's name.
-        gradient: a mode of :mod:`seedbank.selection.sampling.gradients`, or ``calibrated`` for what suits the pipeline.
+        gradient: a mode of :mod:`seedbank.selection.sampling.gradients`, or :data:`CALIBRATED` for the cheapest that suits the
+            pipeline, as each search measures by itself.
         iterations: gradient steps at most.
         spare: starts begun for each that is wanted. The least promising are dropped, half of the spare ones when a fifth of the
             iterations are spent and the rest when two fifths are; all end as soon as enough are near enough.
         objective: ``soft_nearest`` (semantic and coarse appearance) or ``paper`` (SeedSelect's released losses).
         appearance: weight of the appearance term.
         contrast: weight of the pull away from what plain seeds give instead.
-        views: windows of the picture that each gradient is averaged over, besides the whole.
-        white: whiteness score above which a seed is repaired after a step; a huge one for never.
+        cutouts: of the image that each gradient is averaged over, besides the whole.
+        max_whiteness: whiteness score above which a seed is repaired after a step; a huge one for never.
         match_codec: references pass through the image codec before they are embedded.
         keep: ``best`` of what the guard accepts, or the ``last`` iterate.
-        guard_every: iterations between two guard readings; in between only those are read that may be near enough.
+        guard_every: iterations between two times that the guard is asked; in between it is asked about those that may be near enough.
         guard_slack: see :func:`seedbank.selection.judging.guard.make_guard`.
-        guard_turns: orientations in which the guard looks at a picture: 4 for things that lie any way round, 1 for what has an up.
+        guard_turns: orientations in which the guard sees an image: 4 for things that lie any way round, 1 for what has an up.
     """
 
     name: str
@@ -124,8 +127,8 @@ class Recipe:
     objective: Literal["soft_nearest", "paper"] = "soft_nearest"
     appearance: float = 0.1
     contrast: float = 0.25
-    views: int = 2
-    white: float = 4.0
+    cutouts: int = 2
+    max_whiteness: float = 4.0
     match_codec: bool = True
     keep: Literal["best", "last"] = "best"
     guard_every: int = 2
@@ -134,10 +137,12 @@ class Recipe:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
-        if self.gradient != "calibrated":
+        if self.gradient != CALIBRATED:
             Mode.parse(self.gradient)
         if self.iterations < 1 or self.guard_every < 1 or self.explore.size < 1:
-            raise UsageError(f"expected at least one seed, one iteration and one guard reading in recipe {self.name!r}")
+            raise UsageError(
+                f"expected at least one seed, one iteration and a guard that is asked in recipe {self.name!r}"
+            )
         if self.spare < 1:
             raise UsageError(
                 f"expected at least 1 start begun for each wanted in recipe {self.name!r}, got {self.spare}"
@@ -149,7 +154,7 @@ class Recipe:
 
     def sized(self, wanted: int) -> Recipe:
         """The same, exploring enough for ``wanted`` starts."""
-        size = max(self.explore.size, self.explore.each * wanted, self.begun(wanted))
+        size = max(self.explore.size, self.explore.per_start * wanted, self.begun(wanted))
         return replace(self, explore=replace(self.explore, size=size))
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,31 +166,26 @@ class Recipe:
         """SHA-256 of the canonical JSON of :meth:`to_dict`."""
         return sha256(canonical_json(self.to_dict()))
 
-    @property
-    def trail(self) -> int:
-        """How many of the last latents the objective looks at."""
-        return 3 if self.objective == "paper" else 1
-
 
 BALANCED = Recipe(
     "balanced",
-    explore=Explore(size=128, each=8),
+    explore=Explore(size=128, per_start=8),
     update=Tangent(step=0.08, final_step=0.008),
     stop=Stop(near_enough=True),
     spare=1.5,
     gradient="one_vjp@0.4",
     iterations=20,
 )
-FAST = replace(BALANCED, name="fast", explore=Explore(size=48, each=6), iterations=8, spare=1.0)
+FAST = replace(BALANCED, name="fast", explore=Explore(size=48, per_start=6), iterations=8, spare=1.0)
 THOROUGH = replace(
     BALANCED,
     name="thorough",
-    explore=Explore(size=384, each=48, preview=0.5, keep=0.5, paired=True, inverted=(0.1, 0.3)),
+    explore=Explore(size=384, per_start=48, preview=0.5, keep=0.5, paired=True, inverted=(0.1, 0.3)),
     update=Tangent(step=0.06, final_step=0.003, langevin=1e-3),
     stop=Stop(),
-    gradient="calibrated",
+    gradient=CALIBRATED,
     iterations=40,
-    views=4,
+    cutouts=4,
 )
 SEEDSELECT_V1 = Recipe(
     "seedselect_v1",
@@ -197,8 +197,8 @@ SEEDSELECT_V1 = Recipe(
     objective="paper",
     appearance=1.0,
     contrast=0.0,
-    views=0,
-    white=1e9,
+    cutouts=0,
+    max_whiteness=1e9,
     match_codec=False,
     keep="last",
     guard_every=30,

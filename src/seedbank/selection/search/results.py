@@ -9,20 +9,28 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from seedbank.selection.records import Cost, PoolStatistics, SamplerConfig, Scores
-from seedbank.selection.search.checkpoint import Progress
+from seedbank.selection.records import Calibration, Cost, SamplerConfig, Scores
+from seedbank.selection.search.checkpoint import Checkpoint
 from seedbank.selection.search.diagnose import Diagnosis, Reachability
-from seedbank.selection.search.explore import Explored
+from seedbank.selection.search.pool import Pool
 from seedbank.selection.search.recipes import Recipe
-from seedbank.selection.search.rules import Reading
+from seedbank.selection.search.rules import Trajectory
 from seedbank.selection.seeds import Seed
 
 Pixels = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A seed, the picture ``[H, W, 3]`` it makes alone, and its scores."""
+@dataclass(frozen=True, kw_only=True)
+class ScoredImage:
+    """A seed, the image that it makes, and its scores.
+
+    Attributes:
+        seed: with its lineage.
+        pixels: ``[H, W, 3]`` of 8 bits.
+        scores: of exactly these pixels under the judges; the objective's are those before they were rounded.
+        accepted: by the acceptance rule.
+        explanation: why, in plain words.
+    """
 
     seed: Seed
     pixels: Pixels
@@ -31,61 +39,82 @@ class Picture:
     explanation: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Find:
-    """What one start led to. ``trace[i]`` is iterate ``i``; ``kept`` is the iterate that became ``picture``."""
+    """What one start led to.
+
+    Attributes:
+        start: the explored seed.
+        image: of the seed that is kept.
+        kept: the iterate that it is; ``trajectory[kept]``.
+        trajectory: metrics of every iterate; entry 0 is the start itself.
+        stopped_by: why there are no more, in plain words.
+    """
 
     start: Seed
-    picture: Picture
+    image: ScoredImage
     kept: int
-    trace: tuple[Reading, ...]
+    trajectory: Trajectory
     stopped_by: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Everything a selection found."""
+    """Everything a selection found.
+
+    Attributes:
+        recipe: how it searched.
+        config: how it sampled.
+        pool: everything explored, as the guard judges it in the end.
+        threshold: nearness under the guard that an acceptable image has at least.
+        diagnosis: what the pool promised.
+        plain: the first seeds of the pool, as anybody would have drawn them.
+        finds: one for each start; none where the concept is out of reach.
+        calibration: how the gradient mode was chosen; None where the recipe names one, and where nothing was optimised.
+        cost: of everything.
+        seconds: what this call took, by stage: the only thing that differs between two calls with the same arguments.
+    """
 
     recipe: Recipe
-    sampler: SamplerConfig
-    pool: PoolStatistics
-    explored: Explored
+    config: SamplerConfig
+    pool: Pool
     threshold: float
-    """Nearness under the guard that an acceptable image has at least."""
-    reachability: Reachability
     diagnosis: Diagnosis
-    plain: tuple[Picture, ...]
-    """The first seeds of the pool, as anybody would have drawn them."""
+    plain: tuple[ScoredImage, ...]
     finds: tuple[Find, ...]
-    """One for each start; none where the concept is out of reach."""
+    calibration: Calibration | None
     cost: Cost
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
-    """What this call took, by stage: the only thing that differs between two calls with the same arguments."""
+
+    @property
+    def reachability(self) -> Reachability:
+        """Whether plain seeds draw the concept, or optimised ones, or none."""
+        return self.diagnosis.reachability
 
     @property
     def accepted(self) -> tuple[Find, ...]:
-        """The finds the guard accepts."""
-        return tuple(find for find in self.finds if find.picture.accepted)
+        """The finds whose images are accepted."""
+        return tuple(find for find in self.finds if find.image.accepted)
 
 
 @dataclass(frozen=True)
 class Event:
-    """What an observer is told after each batch, iteration and picture.
+    """What an observer gets after each batch and iteration.
 
     Attributes:
         stage: where the selection is.
         done: units of this stage done, of ``total`` at most.
-        progress: give its bytes to ``resume`` to go on from here; None while pictures are drawn.
+        checkpoint: give it to ``resume`` to go on from here; None while the images of the result are drawn.
         images: ``[H, W, 3]`` of the starts evaluated in this iteration, by start.
-        latest: the iteration these images belong to.
+        iteration: that these images belong to.
     """
 
-    stage: Literal["explore", "optimise", "draw"]
+    stage: Literal["explore", "calibrate", "optimise", "draw"]
     done: int
     total: int
-    progress: Progress | None = None
-    images: dict[Seed, Pixels] | None = None
-    latest: int = 0
+    checkpoint: Checkpoint | None = None
+    images: Mapping[Seed, Pixels] = field(default_factory=dict)
+    iteration: int = 0
 
 
 Observer = Callable[[Event], None]

@@ -1,9 +1,10 @@
-"""How a seed moves, given a gradient: pure functions of (seed, start, gradient, memory, iteration)."""
+"""How a seed moves, given a gradient: pure functions of noise, start, gradient, moments and iteration."""
 
 from __future__ import annotations
 
 import hashlib
 from math import cos, pi, sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,62 +12,88 @@ from torch import Tensor
 from seedbank.selection.sampling import sphere
 from seedbank.selection.search.recipes import AdamW, Tangent
 
-Memory = dict[str, Tensor]
-"""What an update remembers of each seed; every entry is ``[B, …]``."""
+Moments = dict[str, Tensor]
+"""Running averages of the gradients of each seed, ``[B, C, h, w]`` each: ``momentum`` for :class:`Tangent`, ``mean`` and ``square`` for
+:class:`AdamW`."""
 
 
-def first_memory(update: Tangent | AdamW, noise: Tensor) -> Memory:
-    """The memory before the first step."""
+class Updated(NamedTuple):
+    """Seeds ``[B, C, h, w]`` after a step, and the moments for the next one."""
+
+    noise: Tensor
+    moments: Moments
+
+
+def initial_moments(update: Tangent | AdamW, noise: Tensor) -> Moments:
+    """The moments before the first step: zeros."""
     names = ("momentum",) if isinstance(update, Tangent) else ("mean", "square")
     return {name: torch.zeros_like(noise) for name in names}
 
 
-def move(
+def step(
     update: Tangent | AdamW,
     noise: Tensor,
-    start: Tensor,
     gradient: Tensor,
-    memory: Memory,
+    moments: Moments,
+    *,
+    start: Tensor,
     iteration: int,
     iterations: int,
-) -> tuple[Tensor, Memory]:
-    """The seeds after one step from ``noise`` and the new memory; ``iteration`` counts from 0."""
+) -> Updated:
+    """One step down the gradient, each seed by itself.
+
+    Args:
+        update: how to step.
+        noise: where the seeds are, ``[B, C, h, w]``.
+        gradient: of the objective there, likewise.
+        moments: what the step before gave, or :func:`initial_moments`.
+        start: the seeds that they started from; the centre of the trust region.
+        iteration: of this step, from 0.
+        iterations: how many steps there are at most, for what falls from the first step to the last.
+    """
     if isinstance(update, Tangent):
-        return _tangent(update, noise, start, gradient, memory, iteration / max(iterations - 1, 1))
-    return _adamw(update, noise, gradient, memory, iteration)
+        return _tangent(update, noise, gradient, moments, start=start, progress=iteration / max(iterations - 1, 1))
+    return _adamw(update, noise, gradient, moments, iteration)
 
 
 def _tangent(
-    update: Tangent, noise: Tensor, start: Tensor, gradient: Tensor, memory: Memory, progress: float
-) -> tuple[Tensor, Memory]:
-    """Along the shell: ``m = μ m + (1 - μ) g/|g|``, ``z = R(z - η |z0| m/|m|)``, where R scales back to the start's own norm.
-
-    Then, with a share s of fresh noise n, ``z = R(√(1-s) z + √s n)`` (Langevin; ORIGEN, NeurIPS 2025).
-    """
+    update: Tangent, noise: Tensor, gradient: Tensor, moments: Moments, *, start: Tensor, progress: float
+) -> Updated:
+    """Momentum descent on the sphere through the start; R scales back to the start's own norm."""
+    # 1. average unit gradients in the tangent space: m = μ m + (1 - μ) g / |g|
     along = sphere.unit(sphere.tangent(gradient, noise))
-    momentum = update.momentum * memory["momentum"] + (1 - update.momentum) * along
+    momentum = update.momentum * moments["momentum"] + (1 - update.momentum) * along
+
+    # 2. step by an angle η that falls on a cosine: z = R(z - η |z0| m / |m|)
     angle = update.final_step + (update.step - update.final_step) * (1 + cos(pi * progress)) / 2
     length = sphere.norm(start)
     stepped = sphere.retract(noise - angle * length * sphere.unit(sphere.tangent(momentum, noise)), length)
+
+    # 3. Langevin: mix in a share s of new white noise n, z = R(√(1 - s) z + √s n) (ORIGEN, NeurIPS 2025)
     share = update.langevin * (1 - progress)
     if share:
-        stepped = sphere.retract(sqrt(1 - share) * stepped + sqrt(share) * _fresh(noise), length)
-    return sphere.trust(stepped, start, update.cosine_floor), {"momentum": momentum}
+        stepped = sphere.retract(sqrt(1 - share) * stepped + sqrt(share) * _noise_of(noise), length)
+
+    # 4. trust region: no further from the start than the cosine allows
+    return Updated(sphere.trust(stepped, start, update.cosine_floor), {"momentum": momentum})
 
 
-def _fresh(noise: Tensor) -> Tensor:
-    """White noise that follows from each seed's own values, so that seeds in a batch do not feel each other."""
+def _noise_of(noise: Tensor) -> Tensor:
+    """White noise that follows from each seed's own values, so that a seed does not depend on the others of its batch."""
     digests = [hashlib.sha256(seed.numpy().tobytes()).digest() for seed in noise.detach().cpu().contiguous()]
     generators = [torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1) for digest in digests]
     return torch.stack([torch.randn(noise.shape[1:], generator=generator) for generator in generators]).to(noise)
 
 
-def _adamw(update: AdamW, noise: Tensor, gradient: Tensor, memory: Memory, iteration: int) -> tuple[Tensor, Memory]:
-    """AdamW with decoupled decay, element by element, so that seeds in a batch do not feel each other."""
+def _adamw(update: AdamW, noise: Tensor, gradient: Tensor, moments: Moments, iteration: int) -> Updated:
+    """AdamW with decoupled decay (arXiv 1711.05101, algorithm 2), element by element."""
     rate = update.rate / (update.drop if iteration >= update.drop_at else 1)
     first, second = update.betas
-    mean = first * memory["mean"] + (1 - first) * gradient
-    square = second * memory["square"] + (1 - second) * gradient.square()
+    # 1. moments: m = β1 m + (1 - β1) g, v = β2 v + (1 - β2) g²
+    mean = first * moments["mean"] + (1 - first) * gradient
+    square = second * moments["square"] + (1 - second) * gradient.square()
+    # 2. bias corrections: m / (1 - β1^t), v / (1 - β2^t)
     scale = (square / (1 - second ** (iteration + 1))).sqrt() + update.epsilon
+    # 3. step: z = z (1 - η λ) - η m̂ / (√v̂ + ε)
     stepped = noise * (1 - rate * update.decay) - rate * (mean / (1 - first ** (iteration + 1))) / scale
-    return stepped, {"mean": mean, "square": square}
+    return Updated(stepped, {"mean": mean, "square": square})

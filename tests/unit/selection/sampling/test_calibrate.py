@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from seedbank.errors import UsageError
 from seedbank.selection.records import SamplerConfig
 from seedbank.selection.sampling import sphere
-from seedbank.selection.sampling.calibrate import ANGLE, Calibration, calibrate, calibrated, calibration_key
+from seedbank.selection.sampling.calibrate import ANGLE, calibrate
 from seedbank.selection.sampling.gradients import Evaluation, value_and_grad
 from seedbank.selection.sampling.modes import Mode
 from seedbank.selection.sampling.sampler import Sampler, make_sampler
@@ -68,14 +67,14 @@ def test_the_numbers_are_what_they_say(sampler: Sampler, noise: Tensor) -> None:
 
 
 def test_a_mode_that_points_elsewhere_is_not_chosen(sampler: Sampler, noise: Tensor) -> None:
-    def torn(trail: Sequence[Tensor]) -> Evaluation:
+    def torn(last_latents: Sequence[Tensor]) -> Evaluation:
         """The first latents pull hard one way and the final ones, which are all that ``last:1`` sees, a little the other way."""
-        early, late = pull(trail[:1]), pull(trail)
+        early, late = pull(last_latents[:1]), pull(last_latents)
         value = 10 * early.objective - 0.1 * late.objective
         cotangents = [10 * early.cotangents[0], *(-0.1 * gradient for gradient in late.cotangents[1:])]
         return replace(late, objective=value, cotangents=tuple(cotangents))
 
-    found = calibrate(sampler, noise, torn, ("last:1",), trail=6)
+    found = calibrate(sampler, noise, torn, ("last:1",), last_steps=6)
     check = found.checks[0]
     assert (check.mode, check.agrees) == ("last:1", False)
     assert max(check.decreases) < 0
@@ -83,13 +82,13 @@ def test_a_mode_that_points_elsewhere_is_not_chosen(sampler: Sampler, noise: Ten
 
 
 def test_where_nothing_agrees_the_exact_gradient_is_the_last_resort(sampler: Sampler, noise: Tensor) -> None:
-    def early(trail: Sequence[Tensor]) -> Evaluation:
+    def early(last_latents: Sequence[Tensor]) -> Evaluation:
         """Looks at the first latents alone, which no truncated mode can see."""
-        found = pull(trail[:1])
-        silent = [torch.zeros_like(latents) for latents in trail[1:]]
+        found = pull(last_latents[:1])
+        silent = [torch.zeros_like(latents) for latents in last_latents[1:]]
         return replace(found, cotangents=(*found.cotangents, *silent))
 
-    found = calibrate(sampler, noise, early, ("last:1",), trail=6)
+    found = calibrate(sampler, noise, early, ("last:1",), last_steps=6)
     assert [(check.mode, check.agrees) for check in found.checks] == [
         ("last:1", False),
         ("last:3", False),
@@ -99,9 +98,9 @@ def test_where_nothing_agrees_the_exact_gradient_is_the_last_resort(sampler: Sam
 
 
 def test_an_objective_that_cannot_be_lowered_says_so(sampler: Sampler, noise: Tensor) -> None:
-    def flat(trail: Sequence[Tensor]) -> Evaluation:
-        found = pull(trail)
-        return replace(found, objective=torch.ones(len(trail[-1])))
+    def flat(last_latents: Sequence[Tensor]) -> Evaluation:
+        found = pull(last_latents)
+        return replace(found, objective=torch.ones(len(last_latents[-1])))
 
     found = calibrate(sampler, noise, flat, ("last:1",))
     assert found.chosen == "full"
@@ -112,51 +111,15 @@ def test_the_same_arguments_give_the_same_report(sampler: Sampler, noise: Tensor
     assert calibrate(sampler, noise, pull) == calibrate(sampler, noise, pull)
 
 
-def test_a_report_is_kept_as_text_and_found_again(sampler: Sampler, noise: Tensor) -> None:
-    cache: dict[str, str] = {}
-    key = calibration_key(sampler, model="0" * 64, prompts="photo")
-    first = calibrated(cache, key, sampler, noise, pull)
-
-    def never(trail: Sequence[Tensor]) -> Evaluation:
-        raise AssertionError("asked again")
-
-    assert calibrated(cache, key, sampler, noise, never) == first == Calibration.from_bytes(first.to_bytes())
-
-
-@pytest.mark.parametrize("spoilt", ["", "{}", "no json"])
-def test_a_spoilt_report_is_made_again(sampler: Sampler, noise: Tensor, spoilt: str) -> None:
-    cache = {"k": spoilt}
-    found = calibrated(cache, "k", sampler, noise, pull, ("one_vjp@0.5",))
-    assert found.chosen == Calibration.model_validate_json(cache["k"]).chosen == "one_vjp@0.5"
-
-
-def test_the_key_covers_all_that_matters(sampler: Sampler) -> None:
-    base: dict[str, Any] = {"model": "0" * 64, "prompts": "photo"}
-    other_guidance = replace(sampler, config=CONFIG.model_copy(update={"guidance_scale": 5.0}))
-    keys = {
-        calibration_key(sampler, **base),
-        calibration_key(sampler, model="1" * 64, prompts="photo"),
-        calibration_key(sampler, model="0" * 64, prompts="sketch"),
-        calibration_key(sampler, **base, modes=("full",)),
-        calibration_key(sampler.with_steps(5), **base),
-        calibration_key(other_guidance, **base),
-        calibration_key(make_sampler(tiny.stable_diffusion(), "ab", CONFIG), **base),
-        calibration_key(make_sampler(tiny.stable_diffusion().to(torch.bfloat16), "ab", CONFIG), **base),
-    }
-    assert len(keys) == 8
-    again = make_sampler(sampler.family.pipeline, "another prompt".replace(" ", "")[:5], CONFIG)
-    assert calibration_key(again, **base) in keys
-
-
 def test_no_seed_is_refused(sampler: Sampler, noise: Tensor) -> None:
     with pytest.raises(UsageError, match="expected the noise of at least one seed to calibrate on, got none"):
         calibrate(sampler, noise[:0], pull)
 
 
 @torch.enable_grad()
-def pull(trail: Sequence[Tensor]) -> Evaluation:
+def pull(last_latents: Sequence[Tensor]) -> Evaluation:
     """Distance of the final latents to some others."""
-    leaves = [latents.detach().requires_grad_() for latents in trail]
+    leaves = [latents.detach().requires_grad_() for latents in last_latents]
     goal = 3 * torch.randn(leaves[-1].shape[1:], generator=torch.Generator().manual_seed(11))
     value = (leaves[-1] - goal).square().mean((1, 2, 3))
     cotangents = torch.autograd.grad(value.sum(), leaves, materialize_grads=True)

@@ -59,21 +59,21 @@ class Pull:
     shares: tuple[float, ...] = (1.0,)
     scale: float = 1.0
 
-    def loss(self, trail: Sequence[Tensor]) -> Tensor:
-        count = min(len(self.shares), len(trail))
-        pairs = zip(self.shares[-count:], trail[-count:], strict=True)
+    def loss(self, last_latents: Sequence[Tensor]) -> Tensor:
+        count = min(len(self.shares), len(last_latents))
+        pairs = zip(self.shares[-count:], last_latents[-count:], strict=True)
         return self.scale * torch.stack([share * (x - 0.5).square().sum((1, 2, 3)) for share, x in pairs]).sum(0)
 
     @torch.enable_grad()
-    def __call__(self, trail: Sequence[Tensor]) -> Evaluation:
-        leaves = [x.detach().requires_grad_() for x in trail]
+    def __call__(self, last_latents: Sequence[Tensor]) -> Evaluation:
+        leaves = [x.detach().requires_grad_() for x in last_latents]
         loss = self.loss(leaves)
         cotangents = torch.autograd.grad(loss.sum(), leaves)
         value = loss.detach()
         return Evaluation(value, {"pull": value}, leaves[-1].detach(), value[:, None], cotangents)
 
 
-TRAIL = Pull((0.2, 0.3, 1.0))
+PAPER = Pull((0.2, 0.3, 1.0))
 
 
 @pytest.fixture(params=[build for _, build in FAMILIES], ids=[name for name, _ in FAMILIES])
@@ -93,9 +93,9 @@ def targets(sampler: Sampler, encoder: Any, photos: Any) -> Targets:
 
 @pytest.fixture(scope="module")
 def objective(sampler: Sampler, targets: Targets, encoder: Any) -> Objective:
-    """The paper's: it looks at three latents, so a wrong trail shows."""
+    """The paper's: it looks at three latents, so a wrong last_latents shows."""
     terms = (PaperSemantic(targets), PaperAppearance(targets))
-    return Objective(terms, sampler.family.decode, encoder, trail=3, balanced=False)
+    return Objective(terms, sampler.family.decode, encoder, last_steps=3, balanced=False)
 
 
 @pytest.fixture
@@ -106,9 +106,9 @@ def noise(sampler: Sampler) -> Tensor:
 def test_full_is_plain_autograd_in_every_family(any_sampler: Sampler) -> None:
     noise = _noise(any_sampler)
     leaf = noise.clone().requires_grad_()
-    loss = TRAIL.loss(list(any_sampler.denoise_steps(leaf))[-3:])
+    loss = PAPER.loss(list(any_sampler.denoise_steps(leaf))[-3:])
     (exact,) = torch.autograd.grad(loss.sum(), leaf)
-    found = value_and_grad(any_sampler, noise, TRAIL, Mode.parse("full"), trail=3)
+    found = value_and_grad(any_sampler, noise, PAPER, Mode.parse("full"), last_steps=3)
     close(found.gradient, exact, steps=BACK * 5, kernels="same")
     close(found.evaluation.objective, loss.detach(), steps=5, kernels="same")
     assert found.network_evaluations == 4 * any_sampler.cost(2)
@@ -126,9 +126,9 @@ def test_last_k_is_autograd_from_the_kth_last_state_in_every_family(any_sampler:
     for index in (3, 4):
         state = any_sampler.denoise_step(state, index)
         states.append(state)
-    loss = TRAIL.loss([state.latents for state in states])
+    loss = PAPER.loss([state.latents for state in states])
     (exact,) = torch.autograd.grad(loss.sum(), leaf)
-    found = value_and_grad(any_sampler, noise, TRAIL, Mode.parse("last:2"), trail=3)
+    found = value_and_grad(any_sampler, noise, PAPER, Mode.parse("last:2"), last_steps=3)
     close(found.gradient, exact, steps=5 + BACK * 2, kernels="same")
     close(found.evaluation.objective, loss.detach(), steps=5, kernels="same")
     assert found.network_evaluations == any_sampler.cost(2) + 3 * any_sampler.cost(2, 2)
@@ -142,14 +142,14 @@ def test_one_vjp_is_one_jacobian_in_every_family(any_sampler: Sampler, mode: str
         for index in range(5):
             states.append(any_sampler.denoise_step(states[-1], index))
     leaves = [state.latents.detach().requires_grad_() for state in states[-3:]]
-    cotangent = torch.stack(torch.autograd.grad(TRAIL.loss(leaves).sum(), leaves)).sum(0)
+    cotangent = torch.stack(torch.autograd.grad(PAPER.loss(leaves).sum(), leaves)).sum(0)
     step = any_sampler.steps[at]
     _, exact = torch.autograd.functional.vjp(
         lambda x: any_sampler.predict_x0(x, any_sampler.predict(x, step), step), states[at].latents, cotangent
     )
-    found = value_and_grad(any_sampler, noise, TRAIL, Mode.parse(mode), trail=3)
+    found = value_and_grad(any_sampler, noise, PAPER, Mode.parse(mode), last_steps=3)
     close(found.gradient, exact, steps=5 + BACK, kernels="same")
-    close(found.evaluation.objective, TRAIL.loss(leaves).detach(), steps=5, kernels="same")
+    close(found.evaluation.objective, PAPER.loss(leaves).detach(), steps=5, kernels="same")
     assert found.network_evaluations == any_sampler.cost(2) + 2 * any_sampler.cost(2, 1)
 
 
@@ -157,10 +157,10 @@ def test_full_is_plain_autograd_through_decoder_and_encoder(
     sampler: Sampler, objective: Objective, noise: Tensor
 ) -> None:
     leaf = noise.clone().requires_grad_()
-    trail = list(sampler.denoise_steps(leaf))
-    loss = _loss(objective, trail[-3:])
+    last_latents = list(sampler.denoise_steps(leaf))
+    loss = _loss(objective, last_latents[-3:])
     (exact,) = torch.autograd.grad(loss.sum(), leaf)
-    found = value_and_grad(sampler, noise, objective.evaluate, Mode.parse("full"), trail=3)
+    found = value_and_grad(sampler, noise, objective.evaluate, Mode.parse("full"), last_steps=3)
     close(found.gradient, exact, steps=BACK * (4 + JUDGES), kernels="same")
     close(found.evaluation.objective, loss.detach(), steps=4 + JUDGES, kernels="same")
 
@@ -169,15 +169,15 @@ def test_full_is_plain_autograd_through_decoder_and_encoder(
 def test_a_small_step_against_the_gradient_lowers_the_objective(
     sampler: Sampler, objective: Objective, noise: Tensor, mode: str
 ) -> None:
-    found = value_and_grad(sampler, noise, objective.evaluate, Mode.parse(mode), trail=3)
+    found = value_and_grad(sampler, noise, objective.evaluate, Mode.parse(mode), last_steps=3)
     step = 1e-2 * found.gradient / found.gradient.flatten(1).norm(dim=1)[:, None, None, None]
-    after = value_and_grad(sampler, noise - step, objective.evaluate, Mode.parse("full"), trail=3).evaluation.objective
+    after = value_and_grad(sampler, noise - step, objective.evaluate, Mode.parse("full"), last_steps=3).evaluation.objective
     assert (after < found.evaluation.objective).all()
 
 
 def test_the_images_of_a_batch_do_not_feel_each_other(sampler: Sampler, objective: Objective, noise: Tensor) -> None:
-    both = value_and_grad(sampler, noise, objective.evaluate, Mode.parse("full"), trail=3).gradient
-    alone = value_and_grad(sampler, noise[1:], objective.evaluate, Mode.parse("full"), trail=3).gradient
+    both = value_and_grad(sampler, noise, objective.evaluate, Mode.parse("full"), last_steps=3).gradient
+    alone = value_and_grad(sampler, noise[1:], objective.evaluate, Mode.parse("full"), last_steps=3).gradient
     close(both[1:], alone, steps=BACK * (4 + JUDGES))
 
 
@@ -209,8 +209,8 @@ def test_the_measure_of_memory_sees_plain_autograd_grow() -> None:
 def test_a_gradient_that_is_not_finite_is_zero_and_flagged_alone(sampler: Sampler, noise: Tensor, mode: str) -> None:
     clean = value_and_grad(sampler, noise, Pull(), Mode.parse(mode))
 
-    def broken(trail: Sequence[Tensor]) -> Evaluation:
-        found = Pull()(trail)
+    def broken(last_latents: Sequence[Tensor]) -> Evaluation:
+        found = Pull()(last_latents)
         poisoned = found.cotangents[-1].clone()
         poisoned[0, 0, 0, 0] = float("nan")
         return replace(found, cotangents=(*found.cotangents[:-1], poisoned))
@@ -258,8 +258,8 @@ def _seen(sampler: Sampler, noise: Tensor, scale: float) -> Tensor:
     """The gradient of some function of the picture."""
 
     @torch.enable_grad()
-    def look(trail: Sequence[Tensor]) -> Evaluation:
-        leaf = trail[-1].detach().requires_grad_()
+    def look(last_latents: Sequence[Tensor]) -> Evaluation:
+        leaf = last_latents[-1].detach().requires_grad_()
         images = sampler.family.decode(leaf)
         value = scale * images.square().mean((1, 2, 3))
         (cotangent,) = torch.autograd.grad(value.sum(), leaf)
@@ -290,7 +290,7 @@ def test_not_even_one_image_fits(sampler_config: SamplerConfig) -> None:
     pipeline = tiny.stable_diffusion()
     sampler = make_sampler(pipeline, "ab", sampler_config)
 
-    def full(trail: Sequence[Tensor]) -> Evaluation:
+    def full(last_latents: Sequence[Tensor]) -> Evaluation:
         raise torch.OutOfMemoryError("out of memory")
 
     with pytest.raises(OutOfMemory, match=r"for the gradient one_vjp of a single image; .* a cheaper gradient mode"):
@@ -303,15 +303,15 @@ def test_what_is_no_mode_is_refused(text: str) -> None:
         Mode.parse(text)
 
 
-def _loss(objective: Objective, trail: list[Tensor]) -> Tensor:
+def _loss(objective: Objective, last_latents: list[Tensor]) -> Tensor:
     """The paper's loss, written again from its equation."""
     semantic, _ = objective.terms
     assert isinstance(semantic, PaperSemantic)
-    total = torch.zeros(len(trail[0]))
-    for share, latents in zip((0.05, 0.25, 0.70), trail, strict=True):
+    total = torch.zeros(len(last_latents[0]))
+    for share, latents in zip((0.05, 0.25, 0.70), last_latents, strict=True):
         seen = objective.encoder(objective.decode(latents).clamp(0, 1))
         total = total + 10 * share * (1 - seen @ semantic.targets.centroid)
-    return total + (trail[-1] - semantic.targets.latents.mean(0)).square().mean((1, 2, 3))
+    return total + (last_latents[-1] - semantic.targets.latents.mean(0)).square().mean((1, 2, 3))
 
 
 def _go(sampler: Sampler, mode: str) -> None:

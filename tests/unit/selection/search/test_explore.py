@@ -16,8 +16,9 @@ from seedbank.selection.sampling import sphere
 from seedbank.selection.sampling.inversion import invert, inverted_seeds
 from seedbank.selection.sampling.noise import NEGATED, PoolSeeds, plain_seed
 from seedbank.selection.sampling.sampler import Sampler, make_sampler
-from seedbank.selection.search.explore import Explored, choose_starts, exploration_cost, explore, survivors
+from seedbank.selection.search.explore import choose_starts, draw_pool, pool_cost, survivors
 from seedbank.selection.search.objective import LowFrequency, Objective, Semantic
+from seedbank.selection.search.pool import Pool
 from seedbank.selection.search.recipes import Explore
 
 SHAPE = (4, 8, 8)
@@ -34,27 +35,27 @@ def parts(pipeline: Any, photos: Any, encoder: Any, guard: Any, sampler_config: 
 
 
 def test_pairs_are_opposite_and_say_so() -> None:
-    candidates = PoolSeeds("0", SHAPE, 4, paired=True)
-    first, second = candidates.seed(0), candidates.seed(1)
+    seeds = PoolSeeds("0", SHAPE, 4, paired=True)
+    first, second = seeds.seed(0), seeds.seed(1)
     assert np.array_equal(second.latents, -first.latents)
     assert (second.lineage.generator, second.lineage.integer) == (NEGATED, first.lineage.integer)
-    assert candidates.seed(2).lineage.integer != first.lineage.integer
-    assert candidates.seed(2) == plain_seed("0", 2, SHAPE)
+    assert seeds.seed(2).lineage.integer != first.lineage.integer
+    assert seeds.seed(2) == plain_seed("0", 2, SHAPE)
 
 
-def test_extra_candidates_follow_the_plain_ones() -> None:
-    archived = plain_seed("elsewhere", 7, SHAPE)
-    candidates = PoolSeeds("0", SHAPE, 2, extra=(archived,))
-    assert (len(candidates), candidates.seed(2)) == (3, archived)
-    assert np.array_equal(candidates.noise([2, 0])[0].numpy(), archived.latents)
+def test_extra_seeds_follow_the_plain_ones() -> None:
+    elsewhere = plain_seed("elsewhere", 7, SHAPE)
+    seeds = PoolSeeds("0", SHAPE, 2, extra=(elsewhere,))
+    assert (len(seeds), seeds.seed(2)) == (3, elsewhere)
+    assert np.array_equal(seeds.noise([2, 0])[0].numpy(), elsewhere.latents)
 
 
-def test_an_archived_seed_competes_on_the_same_score(parts: Parts) -> None:
+def test_a_seed_from_elsewhere_competes_on_the_same_score(parts: Parts) -> None:
     sampler, objective, guard = parts
-    pool = explore(sampler, objective, guard, PoolSeeds("0", SHAPE, 6), plan=Explore(size=6, batch=4))
+    pool = draw_pool(sampler, objective, guard, PoolSeeds("0", SHAPE, 6), plan=Explore(size=6, batch=4))
     best = plain_seed("0", int(pool.objective.argmin()), SHAPE)
     again = PoolSeeds("1", SHAPE, 3, extra=(best,))
-    found = explore(sampler, objective, guard, again, plan=Explore(size=3, batch=4))
+    found = draw_pool(sampler, objective, guard, again, plan=Explore(size=3, batch=4))
     assert found.indices.tolist() == [0, 1, 2, 3]
     assert float(found.objective[3]) == pytest.approx(float(pool.objective.min()), abs=1e-5)
 
@@ -62,10 +63,10 @@ def test_an_archived_seed_competes_on_the_same_score(parts: Parts) -> None:
 def test_previews_choose_what_is_drawn_whole(parts: Parts) -> None:
     sampler, objective, guard = parts
     plan = Explore(size=8, batch=4, preview=0.5, keep=0.25)
-    pool = explore(sampler, objective, guard, PoolSeeds("0", SHAPE, 8), plan=plan)
+    pool = draw_pool(sampler, objective, guard, PoolSeeds("0", SHAPE, 8), plan=plan)
     assert (len(pool.previews), len(pool)) == (8, 2)
     assert pool.indices.tolist() == survivors(pool.previews, plan)
-    assert exploration_cost(sampler, plan, pool) == sampler.with_steps(2).cost(8) + sampler.cost(2)
+    assert pool_cost(sampler, plan, pool) == sampler.with_steps(2).cost(8) + sampler.cost(2)
     assert pool.statistics().previewed == 8
     assert set(choose_starts(pool, 2, plan)) == set(pool.indices.tolist())
 
@@ -73,26 +74,26 @@ def test_previews_choose_what_is_drawn_whole(parts: Parts) -> None:
 def test_an_interrupted_exploration_goes_on_to_the_same_pool(parts: Parts) -> None:
     sampler, objective, guard = parts
     plan = Explore(size=8, batch=3, preview=0.5, keep=0.5)
-    seen: list[Explored] = []
-    whole = explore(
+    seen: list[Pool] = []
+    whole = draw_pool(
         sampler, objective, guard, PoolSeeds("0", SHAPE, 8), plan=plan, observe=lambda pool, _images: seen.append(pool)
     )
     for known in seen[:-1]:
-        again = explore(sampler, objective, guard, PoolSeeds("0", SHAPE, 8), plan=plan, known=known)
+        again = draw_pool(sampler, objective, guard, PoolSeeds("0", SHAPE, 8), plan=plan, known=known)
         assert torch.equal(again.objective, whole.objective)
         assert torch.equal(again.indices, whole.indices)
 
 
 def test_previews_that_would_cost_as_much_are_left_out(parts: Parts) -> None:
     sampler, objective, guard = parts
-    pool = explore(
+    pool = draw_pool(
         sampler, objective, guard, PoolSeeds("0", SHAPE, 4), plan=Explore(size=4, preview=1.0), observe=lambda *_: None
     )
     assert (len(pool), len(pool.previews)) == (4, 0)
 
 
 def test_the_unranked_take_what_comes_first() -> None:
-    pool = Explored(
+    pool = Pool(
         torch.tensor([3, 5]), torch.tensor([2.0, 1.0]), torch.zeros(2), torch.eye(2), torch.eye(2), torch.zeros(0)
     )
     assert choose_starts(pool, 1, Explore(ranked=False)) == [3]
@@ -128,8 +129,10 @@ def test_seeds_from_references_are_white_noise_with_a_lineage(parts: Parts) -> N
 
 def test_a_pool_is_read_back_as_it_was(parts: Parts) -> None:
     sampler, objective, guard = parts
-    pool = explore(sampler, objective, guard, PoolSeeds("0", SHAPE, 3), plan=Explore(size=3))
-    back = Explored.from_safetensors(pool.to_safetensors())
-    assert all(torch.equal(getattr(back, name), getattr(pool, name)) for name in ("indices", "looks", "objective"))
+    pool = draw_pool(sampler, objective, guard, PoolSeeds("0", SHAPE, 3), plan=Explore(size=3))
+    back = Pool.from_safetensors(pool.to_safetensors())
+    assert all(
+        torch.equal(getattr(back, name), getattr(pool, name)) for name in ("indices", "guard_embeddings", "objective")
+    )
     with pytest.raises(VerificationError, match="expected an explored pool in safetensors, got 4 other bytes"):
-        Explored.from_safetensors(b"pool")
+        Pool.from_safetensors(b"pool")

@@ -21,8 +21,8 @@ from seedbank.selection.judging.targets import (
     nearness,
     stack_images,
 )
-from seedbank.selection.search.objective import Away, LowFrequency, Objective, Scene, Semantic
-from seedbank.selection.search.views import look, windows
+from seedbank.selection.search.cutouts import Cutout, crop, random_cutouts
+from seedbank.selection.search.objective import Contrastive, LowFrequency, Objective, Samples, Semantic
 
 
 def units(*rows: tuple[float, ...]) -> Tensor:
@@ -102,24 +102,24 @@ def targets(family: Any, encoder: Any, photos: Any) -> Targets:
 
 
 def test_the_references_own_latents_are_the_best_there_can_be(family: Any, encoder: Any, targets: Targets) -> None:
-    own = Scene([targets.latents], family.decode, encoder)
-    other = Scene([torch.randn_like(targets.latents)], family.decode, encoder)
+    own = Samples([targets.latents], family.decode, encoder)
+    other = Samples([torch.randn_like(targets.latents)], family.decode, encoder)
     assert Semantic(targets)(own).mean() < Semantic(targets)(other).mean()
     assert LowFrequency(targets)(own).max() < LowFrequency(targets)(other).min()
 
 
 def test_appearance_ignores_fine_detail(family: Any, encoder: Any, targets: Targets) -> None:
     detail = torch.tensor([[1.0, -1], [-1, 1]]).repeat(4, 4) * 0.5
-    scene = Scene([targets.latents + detail], family.decode, encoder)
-    plain = Scene([targets.latents], family.decode, encoder)
-    torch.testing.assert_close(LowFrequency(targets)(scene), LowFrequency(targets)(plain), atol=1e-5, rtol=1e-5)
+    samples = Samples([targets.latents + detail], family.decode, encoder)
+    plain = Samples([targets.latents], family.decode, encoder)
+    torch.testing.assert_close(LowFrequency(targets)(samples), LowFrequency(targets)(plain), atol=1e-5, rtol=1e-5)
 
 
 def test_clamped_pixels_keep_their_gradient(encoder: Any) -> None:
     latents = torch.full((1, 3, 16, 16), 5.0, requires_grad=True)
-    scene = Scene([latents], lambda values: values, encoder)
-    assert scene.images.max() == 1
-    (gradient,) = torch.autograd.grad(scene.images.sum(), latents)
+    samples = Samples([latents], lambda values: values, encoder)
+    assert samples.images.max() == 1
+    (gradient,) = torch.autograd.grad(samples.images.sum(), latents)
     assert torch.equal(gradient, torch.ones_like(gradient))
 
 
@@ -131,8 +131,8 @@ class Pull:
     weight: float = 1.0
     name: str = "semantic"
 
-    def __call__(self, scene: Scene) -> Tensor:
-        return (scene.latents * self.direction).sum((1, 2, 3))
+    def __call__(self, samples: Samples) -> Tensor:
+        return (samples.latents * self.direction).sum((1, 2, 3))
 
 
 def test_no_term_pulls_harder_than_the_first(family: Any, encoder: Any) -> None:
@@ -162,7 +162,7 @@ def aimed(*rows: tuple[float, ...]) -> Targets:
 
 
 def test_the_contrast_is_high_at_a_failure_and_gone_at_the_references() -> None:
-    term = Away(aimed((1, 0, 0), (1, 0.1, 0)), failures=units((0, 1, 0)))
+    term = Contrastive(aimed((1, 0, 0), (1, 0.1, 0)), failures=units((0, 1, 0)))
     at = [float(term(_Seen(units(place)))) for place in ((0, 1, 0), (1, 1, 0), (1, 0, 0))]
     assert at[0] > 5 > at[1] > 0.2 > at[2] > 0
     expected = -torch.log_softmax(torch.tensor([float(units((1, 1, 0)) @ term.targets.centroid), 0.5**0.5]) / 0.07, 0)[
@@ -171,8 +171,8 @@ def test_the_contrast_is_high_at_a_failure_and_gone_at_the_references() -> None:
     assert at[1] == pytest.approx(float(expected), rel=1e-4)
 
 
-class _Seen(Scene):
-    """A scene whose embeddings are given."""
+class _Seen(Samples):
+    """A samples whose embeddings are given."""
 
     def __init__(self, embeddings: Tensor) -> None:
         self.__dict__["embeddings"] = embeddings
@@ -194,15 +194,17 @@ def test_three_references_say_how_much_semantic_loss_is_theirs_and_two_do_not() 
     assert aimed((1, 0, 0), (0, 1, 0)).semantic_limit == float("inf")
 
 
-def test_windows_repeat_from_their_name_and_stay_inside() -> None:
-    chosen = windows("0", "views 3", 50, smallest=0.7)
-    assert chosen == windows("0", "views 3", 50, smallest=0.7) != windows("0", "views 4", 50, smallest=0.7)
+def test_cutouts_repeat_from_their_name_and_stay_inside() -> None:
+    chosen = random_cutouts("0", "views 3", 50, smallest=0.7)
+    assert (
+        chosen == random_cutouts("0", "views 3", 50, smallest=0.7) != random_cutouts("0", "views 4", 50, smallest=0.7)
+    )
     images = torch.rand(2, 3, 20, 20)
-    assert all(0.7 <= side <= 1 and look(images, (side, top, left)).shape == images.shape for side, top, left in chosen)
-    torch.testing.assert_close(look(images, (1.0, 0.0, 0.0)), images)
+    assert all(0.7 <= cutout.side <= 1 and crop(images, cutout).shape == images.shape for cutout in chosen)
+    torch.testing.assert_close(crop(images, Cutout(1.0, 0.0, 0.0)), images)
 
 
-def test_views_change_the_gradient_and_not_the_values(pipeline: Any, photos: Any, encoder: Any) -> None:
+def test_cutouts_change_the_gradient_and_not_the_values(pipeline: Any, photos: Any, encoder: Any) -> None:
     from seedbank.selection.sampling.families import adapt
 
     family = adapt(pipeline)
@@ -210,8 +212,8 @@ def test_views_change_the_gradient_and_not_the_values(pipeline: Any, photos: Any
     objective = Objective((Semantic(targets), LowFrequency(targets)), family.decode, encoder)
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     whole = objective.evaluate([latents])
-    seen = objective.evaluate([latents], windows("0", "v", 3, smallest=0.5))
+    seen = objective.evaluate([latents], random_cutouts("0", "v", 3, smallest=0.5))
     torch.testing.assert_close(seen.objective, whole.objective)
     assert not torch.allclose(seen.cotangents[0], whole.cotangents[0], rtol=1e-3)
-    full = objective.evaluate([latents], [(1.0, 0.0, 0.0)])
+    full = objective.evaluate([latents], [Cutout(1.0, 0.0, 0.0)])
     torch.testing.assert_close(full.cotangents[0], whole.cotangents[0], rtol=1e-3, atol=1e-6)

@@ -37,7 +37,7 @@ recipes = st.builds(
     Recipe,
     name=st.text(max_size=20),
     explore=st.builds(
-        Explore, size=count, each=count, batch=count, shortlist=number, ranked=st.booleans(), preview=number,
+        Explore, size=count, per_start=count, batch=count, shortlist=number, ranked=st.booleans(), preview=number,
         keep=number, paired=st.booleans(), inverted=st.lists(number, max_size=3).map(tuple),
     ),
     update=st.one_of(
@@ -53,7 +53,7 @@ recipes = st.builds(
     iterations=count,
     spare=st.floats(min_value=1, max_value=1e6),
     objective=st.sampled_from(["soft_nearest", "paper"]),
-    appearance=number, contrast=number, views=count, white=number, match_codec=st.booleans(),
+    appearance=number, contrast=number, cutouts=count, max_whiteness=number, match_codec=st.booleans(),
     keep=st.sampled_from(["best", "last"]), guard_every=count, guard_slack=number,
     guard_turns=st.sampled_from([1, 2, 4]),
 )  # fmt: skip

@@ -112,11 +112,13 @@ def test_a_search_that_measures_its_gradient_mode_says_what_it_chose_and_pays_fo
     assert [find.image.scores for find in measured.finds] == [find.image.scores for find in named.finds]
 
 
-def test_progress_reports_every_stage_and_shows_the_starts_on_their_way(run: Run) -> None:
+def test_progress_reports_every_stage_and_shows_the_starts_on_their_way(
+    run: Run, sampler_config: SamplerConfig
+) -> None:
     events: list[Event] = []
-    run(observe=events.append)
+    run(observe=events.append, config=sampler_config.model_copy(update={"batch_size": 2}))
     assert [event.done for event in events if event.stage == "explore"] == [4, 6]
-    assert [event.done for event in events if event.stage == "draw"] == [5]
+    assert [event.done for event in events if event.stage == "draw"] == [2, 4, 5]
     iterations = [event for event in events if event.stage == "optimise"]
     assert iterations[0].iteration == 0
     assert iterations[0].images

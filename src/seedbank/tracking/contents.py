@@ -77,7 +77,7 @@ def start_contents(bank: Bank, trial: Trial, candidate: Candidate, *, start_ms: 
     start_file = bank.store.get(f"{trial.folder}/seeds/{candidate.start}.safetensors")
     start = Seed.from_safetensors(start_file)
     seed_file = bank.store.get(f"{trial.folder}/seeds/{candidate.seed}.safetensors")
-    trace = json.loads(bank.store.get(f"{trial.folder}/traces/{candidate.start}.json"))
+    trajectory = json.loads(bank.store.get(f"{trial.folder}/trajectories/{candidate.start}.json"))
     params = {
         "start": candidate.start,
         "start_integer": start.lineage.integer,
@@ -85,13 +85,13 @@ def start_contents(bank: Bank, trial: Trial, candidate: Candidate, *, start_ms: 
         "seed": candidate.seed,
         "image": candidate.image,
         "accepted": candidate.accepted,
-        "stopped_by": trace["stopped_by"],
+        "stopped_by": trajectory["stopped_by"],
     }
     return Contents(
         params={name: _text(value) for name, value in params.items()},
         metrics={f"final/{name}": value for name, value in candidate.scores.model_dump().items()},
         tags={"mlflow.loggedImages": "true", "mlflow.note.content": candidate.explanation},
-        curves=list(_points(trace["steps"])),
+        curves=list(_points(trajectory["steps"])),
         files={
             "seeds/start.safetensors": start_file,
             "seeds/seed.safetensors": seed_file,
@@ -115,7 +115,7 @@ def _grid(bank: Bank, trial: Trial, start: str, start_ms: int) -> dict[str, byte
     from seedbank.trials.images import decode
 
     files: dict[str, bytes] = {}
-    for key in bank.store.keys(f"{trial.folder}/turning/{start}/"):
+    for key in bank.store.keys(f"{trial.folder}/steps/{start}/"):
         step, png = int(Path(key).stem), bank.store.get(key)
         name = image_name(IMAGE_GRID, step=step, time_ms=start_ms + step, unique=uuid.uuid5(uuid.NAMESPACE_OID, key))
         files |= {f"{name}.png": png, f"{name}+compressed.webp": _webp(decode(png))}
@@ -135,7 +135,7 @@ def _webp(image: Image) -> bytes:
 
 def read_again(key: str) -> bool:
     """Whether :func:`trial_contents` reads ``key`` after :func:`start_contents` did: the sheet shows candidates and their starts."""
-    return "/images/" in key or ("/turning/" in key and key.endswith("/0.png"))
+    return "/images/" in key or ("/steps/" in key and key.endswith("/0.png"))
 
 
 def trial_contents(bank: Bank, trial: Trial) -> Contents:

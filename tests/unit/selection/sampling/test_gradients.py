@@ -171,7 +171,9 @@ def test_a_small_step_against_the_gradient_lowers_the_objective(
 ) -> None:
     found = value_and_grad(sampler, noise, objective.evaluate, Mode.parse(mode), last_steps=3)
     step = 1e-2 * found.gradient / found.gradient.flatten(1).norm(dim=1)[:, None, None, None]
-    after = value_and_grad(sampler, noise - step, objective.evaluate, Mode.parse("full"), last_steps=3).evaluation.objective
+    after = value_and_grad(
+        sampler, noise - step, objective.evaluate, Mode.parse("full"), last_steps=3
+    ).evaluation.objective
     assert (after < found.evaluation.objective).all()
 
 

@@ -249,7 +249,7 @@ def test_a_bucket_and_a_store_in_a_bucket_together(bucket: str, tmp_path: Path) 
         )
     events = [entry.event for entry in bank.ledger.entries()]
     assert events == ["request.intake", "intake.quarantined", "intake.accepted"]
-    assert bank.ledger.verify() == 2
+    assert bank.ledger.verify() == 3
 
 
 def test_no_secret_is_in_logs_errors_or_names(

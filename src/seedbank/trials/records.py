@@ -1,6 +1,7 @@
 """Trials: one search for seeds of one concept, and what it found. Only records; :mod:`seedbank.trials.run` runs one.
 
-Nothing here depends on the clock or the machine's speed: the same inputs give the same trial, byte for byte, on one machine.
+Nothing here depends on the clock or the machine's speed: the same inputs give the same trial, byte for byte, on one machine with one
+number of threads, which it names.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Sampler:
             latents = latents + step.eps * predicted_eps(self.prediction, step, state.latents, output)
         if step.latents:
             latents = latents + step.latents * state.latents
-        if step.previous_x0:  # begun in the middle there is none: first order, as if x0 had not changed
+        if step.previous_x0:  # a state from elsewhere has none: first order, as if x0 had not changed
             latents = latents + step.previous_x0 * (x0 if state.previous_x0 is None else state.previous_x0)
         if step.noise:
             latents = latents + step.noise * self._noise(state.latents, index, keys)
@@ -137,26 +137,21 @@ class Sampler:
         """The clean latents that the network's ``output`` at ``latents`` stands for."""
         return predicted_x0(self.prediction, step, latents, output)
 
-    def denoise_steps(
-        self, latents: Tensor, first: int = 0, last: int | None = None, *, keys: Keys | None = None
-    ) -> Iterator[Tensor]:
-        """The latents after each of the steps ``first`` to ``last`` (exclusive). Differentiable.
-
-        ``latents`` are noise if ``first`` is 0, else the latents after step ``first - 1``, without the x0 predicted there.
-        """
-        state = self.initial_state(latents) if first == 0 else State(latents)
-        for index in range(first, len(self.steps) if last is None else last):
+    def denoise_steps(self, noise: Tensor, *, keys: Keys | None = None) -> Iterator[Tensor]:
+        """The latents ``[B, C, h, w]`` after each step from ``noise`` ``[B, C, h, w]``. Differentiable."""
+        state = self.initial_state(noise)
+        for index in range(len(self.steps)):
             state = self.denoise_step(state, index, keys)
             yield state.latents
 
     @torch.no_grad()
-    def denoise(self, latents: Tensor, first: int = 0, last: int | None = None, *, keys: Keys | None = None) -> Tensor:
-        """The latents after the steps ``first`` to ``last`` (exclusive) as in :meth:`denoise_steps`, without gradients.
+    def denoise(self, noise: Tensor, *, keys: Keys | None = None) -> Tensor:
+        """The final latents of ``noise`` ``[B, C, h, w]``, as the last of :meth:`denoise_steps`, without gradients.
 
         For scores and previews: in one batch, or in smaller ones where memory does not suffice, so the last bits depend on how many
         images are denoised together. What is kept is made by :meth:`finish`.
         """
-        return self._denoise(latents, first, last, keys, kind="sampling")
+        return self._denoise(noise, keys, kind="sampling")
 
     def finish(self, noise: Tensor, *, keys: Keys | None = None) -> Tensor:
         """The final latents ``[n, C, h, w]`` of the seeds ``noise`` ``[n, C, h, w]``, for what is kept, judged and replayed.
@@ -178,7 +173,7 @@ class Sampler:
         return to_pixels(self.decode(self.finish(noise, keys=keys)))
 
     def _finish(self, noise: Tensor, keys: Keys | None) -> Tensor:
-        return self._denoise(noise, 0, None, keys, kind="drawing")
+        return self._denoise(noise, keys, kind="drawing")
 
     def _decode(self, latents: Tensor, _keys: Keys | None) -> Tensor:
         pieces = in_batches(
@@ -203,14 +198,14 @@ class Sampler:
         return torch.cat(done)
 
     @torch.no_grad()
-    def _denoise(self, latents: Tensor, first: int, last: int | None, keys: Keys | None, *, kind: str) -> Tensor:
+    def _denoise(self, noise: Tensor, keys: Keys | None, *, kind: str) -> Tensor:
         def some(piece: slice) -> Tensor:
-            state = self.initial_state(latents[piece]) if first == 0 else State(latents[piece])
-            for index in range(first, len(self.steps) if last is None else last):
+            state = self.initial_state(noise[piece])
+            for index in range(len(self.steps)):
                 state = self.denoise_step(state, index, keys and keys[piece])
             return state.latents
 
-        return torch.cat(in_batches(some, len(latents), sizes=self.batch_sizes, kind=kind))
+        return torch.cat(in_batches(some, len(noise), sizes=self.batch_sizes, kind=kind))
 
     def _noise(self, latents: Tensor, index: int, keys: Keys | None) -> Tensor:
         """The noise that step ``index`` adds, ``[B, C, h, w]``: draw number ``index`` of each key's generator."""

@@ -21,6 +21,7 @@ from seedbank.selection.sampling.noise import plain_seed, stacked
 from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler
 from seedbank.selection.search.recipes import BALANCED
 from seedbank.selection.seeds import Lineage, Seed
+from support.tolerance import tolerance
 
 COUNT = 10
 PLAN = Plan(apart=1e-5, strict=0.0, budget=6, patience=99)
@@ -114,7 +115,7 @@ def test_every_drawing_is_counted(expansion: Expansion, sampler: Sampler) -> Non
 def test_the_report_is_about_what_was_kept(expansion: Expansion, acceptance: Acceptance) -> None:
     least, mean, most = expansion.distances
     assert PLAN.apart <= least <= mean <= most  # type: ignore[operator]
-    assert least == pytest.approx(min(child.apart for child in expansion.offspring[1:]), abs=1e-5)
+    assert least == pytest.approx(min(child.apart for child in expansion.offspring[1:]), abs=tolerance(1.0))
     assert 1 <= expansion.vendi <= COUNT
     assert 0 < expansion.rate <= 1
 
@@ -154,7 +155,7 @@ def test_what_the_objective_does_not_agree_to_is_not_kept(sampler: Sampler, lax:
     assert (alone.semantic_limit, both.semantic_limit) == (None, strict.semantic_limit)
     assert max(child.semantic for child in alone.offspring) > strict.semantic_limit
     seen = [found.semantic for found in strict.judge(from_pixels(np.stack([each.pixels for each in both.offspring])))]
-    assert [child.semantic for child in both.offspring] == pytest.approx(seen, abs=1e-5)
+    assert [child.semantic for child in both.offspring] == pytest.approx(seen, abs=tolerance(1.0))
     assert max(seen) <= strict.semantic_limit + 1e-5
     assert both.rate < alone.rate == 1.0
     assert both.cosine > alone.cosine
@@ -192,7 +193,7 @@ def test_a_strict_plan_asks_for_more_than_the_threshold(sampler: Sampler, accept
     low = asking(acceptance, 0.0)
     picture = _picture(sampler, find)
     half = expand(sampler, low, [find], 1, plan=replace(PLAN, strict=0.5))
-    assert half.bar == pytest.approx(float(acceptance.guard.similarity(picture)) / 2, abs=1e-5)
+    assert half.bar == pytest.approx(float(acceptance.guard.similarity(picture)) / 2, abs=tolerance(1.0))
     assert expand(sampler, low, [find], 1, plan=PLAN).bar == 0.0
 
 

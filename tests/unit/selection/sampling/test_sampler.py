@@ -24,7 +24,7 @@ from seedbank.errors import OutOfMemory, UsageError
 from seedbank.selection.records import SamplerConfig
 from seedbank.selection.sampling.families import Family, adapt, pipeline_latents
 from seedbank.selection.sampling.noise import plain_seed, stacked
-from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler, to_pixels
+from seedbank.selection.sampling.sampler import Sampler, State, from_pixels, make_sampler, to_pixels
 from support import pipelines as tiny
 from support.tolerance import close, same_pixels, tolerance
 
@@ -163,12 +163,14 @@ def test_a_pass_begun_in_the_middle_goes_on(scheduler: Any) -> None:
         for index in range(len(sampler.steps)):
             state = sampler.denoise_step(state, index)
     close(state.latents, sampler.denoise(noise), steps=5)
-    after = sampler.denoise(sampler.denoise(noise, 0, 2), 2)
-    if sampler.schedule.multistep:  # its history is lost, so it takes a first-order step there
-        assert 0 < float((after - state.latents).abs().max()) < 0.1 * float(state.latents.abs().max())
+    after = State(list(sampler.denoise_steps(noise))[1])
+    with torch.no_grad():
+        for index in range(2, len(sampler.steps)):
+            after = sampler.denoise_step(after, index)
+    if sampler.schedule.multistep:  # the x0 before it is not known, so it takes a first-order step there
+        assert 0 < float((after.latents - state.latents).abs().max()) < 0.1 * float(state.latents.abs().max())
     else:
-        close(after, state.latents, steps=5)
-    assert torch.equal(sampler.denoise(noise, 0, 0), sampler.initial_state(noise).latents)
+        close(after.latents, state.latents, steps=5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -20,6 +20,7 @@ from seedbank.selection.search.explore import choose_starts, draw_pool, pool_cos
 from seedbank.selection.search.objective import LowFrequency, Objective, Semantic
 from seedbank.selection.search.pool import Pool
 from seedbank.selection.search.recipes import Explore
+from support.tolerance import close
 
 SHAPE = (4, 8, 8)
 Parts = tuple[Sampler, Objective, Any]
@@ -57,7 +58,7 @@ def test_a_seed_from_elsewhere_competes_on_the_same_score(parts: Parts) -> None:
     again = PoolSeeds("1", SHAPE, 3, extra=(best,))
     found = draw_pool(sampler, objective, guard, again, plan=Explore(size=3, batch=4))
     assert found.indices.tolist() == [0, 1, 2, 3]
-    assert float(found.objective[3]) == pytest.approx(float(pool.objective.min()), abs=1e-5)
+    close(found.objective[3], pool.objective.min(), steps=len(sampler.steps) + 2)  # and a decoder and an encoder
 
 
 def test_previews_choose_what_is_drawn_whole(parts: Parts) -> None:

@@ -48,7 +48,9 @@ def run(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProc
 
 
 def uv(*words: str | Path, cwd: Path) -> None:
-    """Run uv with the pins of this checkout; where wheels and packages are looked for, it is told as set-up tells it."""
+    """Run uv; set-up puts it beside the interpreter wherever an index can be reached."""
+    if not UV.is_file():
+        pytest.skip("set-up could not have uv from an index")
     done = run(UV, *words, cwd=cwd)
     if done.returncode and any(
         word in done.stderr for word in ("dns error", "error sending request", "Connection refused")

@@ -194,3 +194,14 @@ def test_help_lists_every_target() -> None:
     assert targets
     for target in targets:
         assert f"make {target}" in done.stdout
+
+
+def test_lint_checks_style_types_and_layers() -> None:
+    done = subprocess.run(["make", "--dry-run", "lint"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.findall(r"\.venv/bin/(ruff check|ruff format|mypy|lint-imports)", done.stdout) == [
+        "ruff check",
+        "ruff format",
+        "mypy",
+        "lint-imports",
+    ]
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]

@@ -6,7 +6,6 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Self
 
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -48,18 +47,18 @@ class Checkpoint:
         return save(on_cpu, metadata={"state": rest.model_dump_json()})
 
     @classmethod
-    def from_bytes(cls, data: bytes, device: torch.device | None = None) -> Self:
-        """Read a checkpoint back.
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read a checkpoint back, on the CPU.
 
         Raises:
             VerificationError: ``data`` is not what :meth:`to_bytes` writes.
         """
         try:
-            tensors = {name: values.to(device) for name, values in load(data).items()}
+            tensors = load(data)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             rest = _Rest.model_validate_json(header["__metadata__"]["state"])
             return cls(
-                pool=Pool(**{each.name: tensors[f"pool.{each.name}"].cpu() for each in fields(Pool)}),
+                pool=Pool(**{each.name: tensors[f"pool.{each.name}"] for each in fields(Pool)}),
                 network_evaluations=rest.network_evaluations,
                 calibration=rest.calibration,
                 state=_state(tensors, rest) if rest.starts else None,

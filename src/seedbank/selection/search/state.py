@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from seedbank.selection.search.recipes import Recipe
@@ -53,6 +54,11 @@ class OptimisationState:
     def evaluations(self) -> int:
         """How often the active starts were evaluated: one more than the steps that they made, once they were at all."""
         return max(len(trajectory) for trajectory in self.trajectories)
+
+    def to(self, device: torch.device) -> OptimisationState:
+        """The same with its tensors on ``device``."""
+        moments = {name: values.to(device) for name, values in self.moments.items()}
+        return replace(self, noise=self.noise.to(device), best=self.best.to(device), moments=moments)
 
     def take(self, positions: Sequence[int]) -> OptimisationState:
         """The starts at some positions alone, in that order."""

@@ -24,7 +24,7 @@ from seedbank.evaluation.problems import shipped_problem
 from seedbank.models import Auditor, load_auditor
 from seedbank.selection import BALANCED
 from seedbank.selection.expansion.expand import expand
-from seedbank.selection.expansion.results import Expansion
+from seedbank.selection.expansion.results import ExpansionResult
 from seedbank.selection.sampling.sampler import to_pixels
 from seedbank.selection.search.draw import draw
 from seedbank.selection.search.explore import explore
@@ -60,7 +60,7 @@ class BenchmarkRow:
     seconds: float
 
 
-def measure(kind: str, count: int, auditor: Auditor) -> tuple[list[BenchmarkRow], Expansion]:
+def measure(kind: str, count: int, auditor: Auditor) -> tuple[list[BenchmarkRow], ExpansionResult]:
     """Search, then expand the best find and all of them."""
     problem = shipped_problem(kind)
     photos = [Image.fromarray(pixels) for pixels in to_pixels(problem.references)]
@@ -88,13 +88,13 @@ def measure(kind: str, count: int, auditor: Auditor) -> tuple[list[BenchmarkRow]
     return rows, expansions[0]
 
 
-def _row(kind: str, finds: int, made: Expansion, auditor: Auditor) -> BenchmarkRow:
-    images = [child.pixels for child in made.offspring]
+def _row(kind: str, finds: int, made: ExpansionResult, auditor: Auditor) -> BenchmarkRow:
+    images = [image.pixels for image in made.images]
     label = label_of(auditor, kind)
     right = int(audit(auditor, images, label).sum()) if label is not None else 0
     return BenchmarkRow(
-        kind, finds, len(images), right, made.plain_samples_each, made.rate, made.cosine, made.vendi, made.distances[0],
-        made.apart, made.seconds,
+        kind, finds, len(images), right, made.plain_samples_each, made.acceptance_rate, made.cosine, made.vendi,
+        made.distances.least, made.min_distance, made.seconds,
     )  # fmt: skip
 
 
@@ -118,9 +118,9 @@ def write(rows: Sequence[BenchmarkRow], count: int) -> None:
     (RESULTS / "expansion.md").write_text("\n".join(lines) + "\n")
 
 
-def sheet(made: Expansion, path: Path) -> None:
+def sheet(made: ExpansionResult, path: Path) -> None:
     """All images, ten in a row."""
-    tiles = [child.pixels for child in made.offspring]
+    tiles = [image.pixels for image in made.images]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % ACROSS)
     rows = [np.concatenate(tiles[at : at + ACROSS], 1) for at in range(0, len(tiles), ACROSS)]
     Image.fromarray(np.concatenate(rows)).save(path)

@@ -11,7 +11,7 @@ from seedbank.cli.search import bars
 from seedbank.errors import RefusedError
 
 if TYPE_CHECKING:
-    from seedbank.trials.records import ExpansionRecord
+    from seedbank.trials.records import Expansion
 
 
 @needs("selection")
@@ -23,21 +23,26 @@ def expand(
         ),
     ],
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many images are wanted.")] = 50,
+    model: Annotated[str | None, typer.Option(help="Where the model is, if not where the trial says.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Where the encoder is, likewise.")] = None,
+    guard: Annotated[str | None, typer.Option(help="Where the guard is, likewise.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Make many accepted, pairwise distinct images from the SEED of an accepted candidate, or from several.
 
     Seeds around it, as far away as they are still accepted as the trial accepted, and mixes of those. Asked again, it shows what it found.
 
+    A model in a local folder must be named: the trial knows what is in it, but not where it lies.
+
     One seed may give few images that differ enough; all accepted seeds of a trial together give more of them, and more different ones.
 
     Example: seedbank expand 3f9a1c04be77 -n 50
     """
-    from seedbank.trials.expand import expand_seeds
+    from seedbank.trials.expand import Places, expand_seeds
 
     bank = open_bank()
     with bars() as report:
-        record = expand_seeds(bank, seeds, count, progress=report)
+        record = expand_seeds(bank, seeds, count, places=Places(model, encoder, guard), progress=report)
     if json:
         print_json(record.model_dump(mode="json"))
     else:
@@ -53,19 +58,19 @@ def _named(finds: tuple[str, ...]) -> str:
     return f"seed {finds[0][:12]}" if len(finds) == 1 else f"{len(finds)} seeds"
 
 
-def _print(record: ExpansionRecord, store: str) -> None:
+def _print(record: Expansion, store: str) -> None:
     rows = [
-        (kind, tally.drawn, tally.accepted, tally.alike, tally.undone)
-        for kind, tally in record.tried.items()
-        if tally.drawn
+        (kind, ended.drawn, ended.accepted, ended.too_alike, ended.rejected_again)
+        for kind, ended in record.attempts.items()
+        if ended.drawn
     ]
     out = console()
     title = f"{record.concept}: {len(record.images)} images from {_named(record.finds)}"
-    out.print(table(title, ("kind of seed", "drawn", "accepted", "too alike", "not when drawn alone"), rows))
-    least, mean, _ = record.distances
+    out.print(table(title, ("kind of seed", "drawn", "accepted", "too alike", "rejected when drawn again"), rows))
     out.print(
-        f"neighbours at cosine {record.cosine:g}; {record.acceptance:.0%} of seeds accepted; worth {record.vendi:.1f} different images "
-        f"(Vendi score); distance between two: mean {mean:.3f}, least {least:.3f} (asked {record.apart:.3f}); "
+        f"neighbours at cosine {record.cosine:g}; {record.acceptance_rate:.0%} of seeds accepted; worth {record.vendi:.1f} different "
+        f"images (Vendi score); distance between two: mean {record.distances.mean:.3f}, least {record.distances.least:.3f} "
+        f"(asked {record.min_distance:.3f}); "
         f"{record.plain_samples_each:.1f} plain samples an image"
     )
     out.print(f"in {store} under {record.folder}/images")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -115,6 +115,14 @@ class Problem:
         return replace(self, pipeline=pipeline, prompt=prompt)
 
 
+class Spent(NamedTuple):
+    """A point of a method's way: what it had spent, and how good its best were by then."""
+
+    network_evaluations: int
+    objective: float
+    """The best so far, averaged over the starts."""
+
+
 NO_LIMIT = "unlimited"
 """Label of a budget that has no limit."""
 
@@ -179,7 +187,7 @@ class Outcome:
         whiteness: largest whiteness score of each seed.
         network_evaluations: spent, the final drawing included.
         seconds: spent, the final drawing included.
-        trace: (network evaluations, best objective so far averaged over starts), as the method went.
+        trace: as the method went.
     """
 
     images: tuple[Pixels, ...]
@@ -190,7 +198,7 @@ class Outcome:
     whiteness: tuple[float, ...]
     network_evaluations: int
     seconds: float
-    trace: tuple[tuple[int, float], ...] = ()
+    trace: tuple[Spent, ...] = ()
 
 
 class Method(Protocol):
@@ -209,7 +217,7 @@ def finish(
     problem: Problem,
     seeds: Sequence[Seed],
     meter: Meter,
-    trace: Sequence[tuple[int, float]] = (),
+    trace: Sequence[Spent] = (),
     *,
     asked: Problem | None = None,
 ) -> Outcome:
@@ -263,7 +271,7 @@ class BenchmarkRow:
     network_evaluations: int
     seconds: float
     peak_mib: float | None
-    trace: tuple[tuple[int, float], ...] = ()
+    trace: tuple[Spent, ...] = ()
     machine: str = ""
     """What it was measured on; empty where that was not noted."""
 

@@ -22,8 +22,8 @@ from seedbank.evaluation.finetuning import (
     lora,
     textual_inversion,
 )
-from seedbank.evaluation.harness import Budget, Meter, Method, Outcome, Problem, finish
-from seedbank.evaluation.runners import climb_without_gradients
+from seedbank.evaluation.harness import Budget, Meter, Method, Outcome, Problem, Spent, finish
+from seedbank.evaluation.runners import run_engine
 from seedbank.selection.judging.targets import make_paper_targets
 from seedbank.selection.sampling.gradients import value_and_grad
 from seedbank.selection.sampling.modes import Mode
@@ -34,7 +34,7 @@ from seedbank.selection.search.recipes import AdamW
 from seedbank.selection.search.updates import Moments
 from seedbank.selection.seeds import Lineage, Seed
 
-DEAREST = 4
+MOST_EXPENSIVE_GRADIENT = 4
 """A gradient costs at most so many drawings: one, and through all of it recomputation and a backward pass counted twice."""
 
 
@@ -70,7 +70,7 @@ class BestOfN:
         sampler = problem.sampler
         meter = Meter(budget, reserve=sampler.cost(len(starts)))
         found: list[list[tuple[float, Seed]]] = [[(inf, start)] for start in starts]
-        trace: list[tuple[int, float]] = []
+        trace: list[Spent] = []
         number, wide = 0, max(1, self.batch // len(starts))
         while number < self.most:
             count = min(wide, self.most - number, meter.left // sampler.cost(len(starts)))
@@ -83,7 +83,7 @@ class BestOfN:
             for place, seed, score in zip(places, drawn, scores, strict=True):
                 found[place].append((score, seed))
             number += count
-            trace.append((meter.spent, mean(score for score, _ in self._best(found))))
+            trace.append(Spent(meter.spent, mean(score for score, _ in self._best(found))))
         return finish(problem, [seed for _, seed in self._best(found)], meter, trace)
 
     def _best(self, found: Sequence[Sequence[tuple[float, Seed]]]) -> list[tuple[float, Seed]]:
@@ -98,7 +98,7 @@ MakeEngine = Callable[[Sequence[Seed], Sequence[float], str], Engine]
 
 
 @dataclass(frozen=True)
-class Search:
+class EngineMethod:
     """For each start a small pool of plain seeds, of whose best an engine makes more.
 
     Attributes:
@@ -119,59 +119,64 @@ class Search:
         """One start after the other, each with its share of the budget."""
         meter = Meter(budget, reserve=problem.sampler.cost(len(starts)))
         found: list[Seed] = []
-        trace: list[tuple[int, float]] = []
+        trace: list[Spent] = []
         lowest: list[float] = []
         for place, start in enumerate(starts):
-            seed, score = self._climb(problem, start, meter, place, len(starts))
+            seed, score = self._best_from(problem, start, _Share(meter, place, len(starts)))
             found.append(seed)
             lowest.append(score)
-            trace.append((meter.spent, sum(lowest) / len(lowest)))
+            trace.append(Spent(meter.spent, sum(lowest) / len(lowest)))
         return finish(problem, found, meter, trace)
 
-    def _climb(self, problem: Problem, start: Seed, meter: Meter, place: int, places: int) -> tuple[Seed, float]:
-        sampler, share = problem.sampler, (place + 1) / places
-        allowance = min(meter.left // (places - place), sampler.cost(self.most))
+    def _best_from(self, problem: Problem, start: Seed, share: _Share) -> tuple[Seed, float]:
+        """The best seed that one start's share of the budget leads to, and its objective; the start itself where it pays for nothing."""
+        sampler = problem.sampler
+        allowance = min(share.network_evaluations, sampler.cost(self.most))
         size = min(self.pool, allowance // sampler.cost(1))
-        if size < 2 or not meter.affords(sampler.cost(size), share):
+        if size < 2 or not share.affords(sampler.cost(size)):
             return start, inf
+        # 1. A small pool of plain seeds, whose best are the engine's elites.
         pool = [start, *(_another(start, number) for number in range(1, size))]
         scores = _score(problem, stacked(pool))
-        meter.spend(sampler.cost(size))
+        share.meter.spend(sampler.cost(size))
         ranked = sorted(zip(scores, range(size), strict=True))[: self.elites]
         elites, known = [pool[index] for _, index in ranked], [score for score, _ in ranked]
-        return self._search(problem, elites, known, start, allowance - sampler.cost(size), meter, share)
-
-    def _search(
-        self,
-        problem: Problem,
-        elites: Sequence[Seed],
-        known: Sequence[float],
-        start: Seed,
-        allowance: int,
-        meter: Meter,
-        share: float,
-    ) -> tuple[Seed, float]:
-        before = meter.spent
-
-        def affords(cost: int) -> bool:
-            return meter.affords(cost, share)
-
-        climbed = climb_without_gradients(
+        # 2. The engine, with what is left.
+        before = share.meter.spent
+        found = run_engine(
             self.engine(elites, known, start.digest),
-            problem.sampler,
+            sampler,
             lambda latents: problem.objective.score(latents).objective,
-            allowance,
-            observe=lambda trace: meter.spend(before + trace[-1].network_evaluations - meter.spent),
-            affords=affords,
+            allowance - sampler.cost(size),
+            observe=lambda batches: share.meter.spend(before + batches[-1].network_evaluations - share.meter.spent),
+            affords=share.affords,
         )
-        if climbed.best and climbed.scores[0] < known[0]:
-            return climbed.best[0], climbed.scores[0]
+        if found.best and found.scores[0] < known[0]:
+            return found.best[0], found.scores[0]
         return elites[0], known[0]
 
 
-BAYES = Search("bo", lambda elites, known, root: BayesianMixes(elites, root, known=known))
-CMA = Search("cma", lambda elites, _known, root: EvolvedMixes(elites, root))
-ZERO_ORDER = Search(
+@dataclass(frozen=True)
+class _Share:
+    """What one of ``places`` starts, taken in turn, may spend of what the others left."""
+
+    meter: Meter
+    place: int
+    places: int
+
+    @property
+    def network_evaluations(self) -> int:
+        """At most."""
+        return self.meter.left // (self.places - self.place)
+
+    def affords(self, network_evaluations: int) -> bool:
+        """Whether so many more leave the later starts their share of the time."""
+        return self.meter.affords(network_evaluations, (self.place + 1) / self.places)
+
+
+BAYES = EngineMethod("bo", lambda elites, known, root: BayesianMixes(elites, root, known=known))
+CMA = EngineMethod("cma", lambda elites, _known, root: EvolvedMixes(elites, root))
+ZERO_ORDER = EngineMethod(
     "zero_order",
     lambda elites, _known, root: RestartedNeighbours(elites, root, _shape(elites[0])),
     pool=4,
@@ -205,14 +210,14 @@ class GradientBaseline:
     def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
         """Step until the iterations or the budget are spent, or every start has ended."""
         meter = Meter(budget, reserve=problem.sampler.cost(len(starts)))
-        climb = _Climb(self, problem, stacked(starts).to(problem.sampler.family.device))
-        trace: list[tuple[int, float]] = []
+        descent = _Descent(self, problem, stacked(starts).to(problem.sampler.family.device))
+        trace: list[Spent] = []
         for iteration in range(self.iterations):
-            if not climb.active or not meter.affords(climb.cost):
+            if not descent.active or not meter.affords(descent.cost):
                 break
-            meter.spend(climb.step(iteration))
-            trace.append((meter.spent, climb.mean_lowest))
-        seeds = [self._seed(start, noise) for start, noise in zip(starts, climb.kept(), strict=True)]
+            meter.spend(descent.step(iteration))
+            trace.append(Spent(meter.spent, descent.mean_lowest))
+        seeds = [self._seed(start, noise) for start, noise in zip(starts, descent.kept(), strict=True)]
         return finish(problem, seeds, meter, trace)
 
     def initial_moments(self, noise: Tensor) -> Moments:
@@ -234,7 +239,7 @@ class GradientBaseline:
         return Seed(to_numpy(noise), lineage)
 
 
-class _Climb:
+class _Descent:
     """All starts of a gradient baseline on their way; those that ended are neither moved nor paid for."""
 
     def __init__(self, method: GradientBaseline, problem: Problem, start: Tensor) -> None:
@@ -243,7 +248,7 @@ class _Climb:
         self.noise, self.moments = start.clone(), method.initial_moments(start)
         self.seen: list[list[tuple[float, Tensor]]] = [[] for _ in start]
         self.active = list(range(len(start)))
-        self._each = DEAREST * self.sampler.cost(1)
+        self._each = MOST_EXPENSIVE_GRADIENT * self.sampler.cost(1)
 
     @property
     def cost(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from seedbank.evaluation.harness import Budget, Meter, Outcome, Problem, finish
+from seedbank.evaluation.harness import Budget, Meter, Outcome, Problem, Spent, finish
 from seedbank.selection.sampling.sampler import to_pixels
 from seedbank.selection.search.draw import kept_iterates
 from seedbank.selection.search.explore import explore
@@ -35,7 +35,7 @@ class RecipeMethod:
     def run(self, problem: Problem, starts: Sequence[Seed], budget: Budget) -> Outcome:
         """Explore, optimise, draw. Out of reach, the first plain seeds are what there is; a recipe that does not explore never asks."""
         meter = Meter(budget, reserve=problem.sampler.cost(len(starts)))
-        trace: list[tuple[int, float]] = []
+        trace: list[Spent] = []
 
         def observe(event: Event) -> None:
             if event.checkpoint and event.checkpoint.state:
@@ -44,7 +44,7 @@ class RecipeMethod:
                     for trajectory in event.checkpoint.state.trajectories
                     if trajectory
                 ]
-                trace.append((event.checkpoint.network_evaluations, sum(lowest) / len(lowest)))
+                trace.append(Spent(event.checkpoint.network_evaluations, sum(lowest) / len(lowest)))
 
         search = SeedSearch(
             sampler=problem.sampler,

@@ -23,36 +23,36 @@ def of_images(sampler: Sampler, score: Callable[[Tensor], Tensor]) -> Score:
 
 
 @dataclass(frozen=True)
-class Told:
-    """One batch: what it scored, and network evaluations spent up to and including it."""
+class ScoredBatch:
+    """The scores of one batch that an engine asked for, and network evaluations spent up to and including it."""
 
     scores: tuple[float, ...]
     network_evaluations: int
 
 
 @dataclass(frozen=True)
-class Climbed:
-    """What a search without gradients came to.
+class EngineRun:
+    """What an engine found.
 
     Attributes:
         best: the best seeds, best first, each with its lineage.
         scores: of ``best``.
-        trace: every batch; its scores are what :func:`seedbank.evaluation.engines.base.replay` takes.
+        batches: all of them; their scores are what :func:`seedbank.evaluation.engines.base.replay` takes.
         seconds: what this call took; all else is the same whenever the arguments are.
     """
 
     best: tuple[Seed, ...]
     scores: tuple[float, ...]
-    trace: tuple[Told, ...]
+    batches: tuple[ScoredBatch, ...]
     seconds: float = field(default=0.0, compare=False)
 
     @property
     def network_evaluations(self) -> int:
         """What the search cost."""
-        return self.trace[-1].network_evaluations if self.trace else 0
+        return self.batches[-1].network_evaluations if self.batches else 0
 
 
-def climb_without_gradients(
+def run_engine(
     engine: Engine,
     sampler: Sampler,
     score: Score,
@@ -60,9 +60,9 @@ def climb_without_gradients(
     *,
     keep: int = 1,
     resume: Sequence[Sequence[float]] = (),
-    observe: Callable[[tuple[Told, ...]], None] = lambda _trace: None,
+    observe: Callable[[tuple[ScoredBatch, ...]], None] = lambda _batches: None,
     affords: Callable[[int], bool] = lambda _cost: True,
-) -> Climbed:
+) -> EngineRun:
     """Ask ``engine`` for seeds, draw and score them, tell it, until the next batch would pass ``budget``.
 
     Args:
@@ -72,30 +72,30 @@ def climb_without_gradients(
         budget: network evaluations at most; those of a replayed history count.
         keep: how many of the best seeds to return.
         resume: scores of an interrupted run with the same arguments, batch by batch; they are told, not drawn again.
-        observe: told the trace after each batch.
+        observe: told all batches so far after each.
         affords: asked before each batch with its cost in network evaluations; a clock can say no.
     """
     began = time.perf_counter()
     best: list[tuple[float, int, Seed]] = []
-    trace: tuple[Told, ...] = ()
+    batches: tuple[ScoredBatch, ...] = ()
     spent, seen, known = 0, 0, list(resume)
     while True:
         asked = engine.ask()
         cost = sampler.cost(len(asked))
-        if spent + cost > budget or (len(trace) >= len(known) and not affords(cost)):
+        if spent + cost > budget or (len(batches) >= len(known) and not affords(cost)):
             break
-        scores = torch.tensor(known[len(trace)]) if len(trace) < len(known) else _draw(sampler, score, asked)
+        scores = torch.tensor(known[len(batches)]) if len(batches) < len(known) else _draw(sampler, score, asked)
         engine.tell(scores)
         spent += cost
         ranked = zip(scores.tolist(), range(seen, seen + len(asked)), range(len(asked)), strict=True)
         best = _lowest((*best, *((value, order, asked.seed(row)) for value, order, row in ranked)), keep)
         seen += len(asked)
-        trace = (*trace, Told(tuple(scores.tolist()), spent))
-        observe(trace)
-    return Climbed(
+        batches = (*batches, ScoredBatch(tuple(scores.tolist()), spent))
+        observe(batches)
+    return EngineRun(
         best=tuple(seed for _, _, seed in best),
         scores=tuple(value for value, _, _ in best),
-        trace=trace,
+        batches=batches,
         seconds=time.perf_counter() - began,
     )
 

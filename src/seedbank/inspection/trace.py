@@ -14,7 +14,7 @@ from seedbank.records import sha256
 from seedbank.references.records import Reference, ReferenceSet
 from seedbank.release.records import MANIFEST, STATEMENT, Manifest
 from seedbank.review.records import Dossier, decision_key, signed_decision
-from seedbank.trials.records import Candidate, ExpansionRecord, Trial
+from seedbank.trials.records import Candidate, Expansion, Trial
 
 MIN_PREFIX = 8
 """Hex digits; fewer would often mean several things."""
@@ -166,7 +166,7 @@ def _expansions(bank: Bank, graph: _Graph) -> None:
     for key in bank.store.keys("expansions/"):
         if not key.endswith("/expansion.json"):
             continue
-        made = ExpansionRecord.from_bytes(bank.store.get(key))
+        made = Expansion.from_bytes(bank.store.get(key))
         label = f"{made.concept}, expanded"
         what = f"{made.concept}, {len(made.images)} images"
         graph.add(made.key, "expansion", what, key, made_from=(made.trial, *made.finds))

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from seedbank.errors import OutsideError, UsageError
-from seedbank.models.card import ModelCard
+from seedbank.models.card import FOLDER, ModelCard
 from seedbank.records import sha256
 
 SHIPPED = "parts"
@@ -70,7 +70,7 @@ def describe(folder: Path, *, source: str) -> ModelCard:
     name = hub["repository"] if hub else source if source == SHIPPED else folder.name
     return ModelCard(
         name=name,
-        source=source if hub or source == SHIPPED else "folder",
+        source=source if hub or source == SHIPPED else FOLDER,
         revision=hub["revision"] if hub else "",
         content=sha256("".join(sorted(lines)).encode()),
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seedbank.errors import VerificationError
+from seedbank.models.recorded import recorded_sampler
 from seedbank.models.software import differences, drawing_software
 from seedbank.release.records import MANIFEST, Manifest, ReleasedImage
 from seedbank.release.verify import Files, read_folder
@@ -24,8 +25,6 @@ from seedbank.trials.images import decode
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from seedbank.selection.sampling.sampler import Sampler
 
 LEVEL = 1
 """Of 255: the largest difference between images that count as equal."""
@@ -105,7 +104,7 @@ def replay_release(
         progress: told images done, and images in all.
 
     Raises:
-        UsageError: no such folder or model.
+        UsageError: no such folder or model, or a model in a local folder that nobody names.
         VerificationError: the folder is no release, or the model is not the one that drew it.
     """
     return replay_files(read_folder(folder), model=model, progress=progress)
@@ -119,7 +118,7 @@ def replay_files(
         raise VerificationError(f"expected {MANIFEST} in the release, it is missing; get the release again")
     manifest = Manifest.from_bytes(files[MANIFEST])
     published = [_read(files, item) for item in manifest.images]
-    sampler = _sampler(manifest, model)
+    sampler = recorded_sampler(manifest.model, prompt=manifest.prompt, config=manifest.sampler, source=model)
     size, images = sampler.config.batch_size, list[Replayed]()
     for first in range(0, len(published), size):
         batch = published[first : first + size]
@@ -131,33 +130,10 @@ def replay_files(
     return ReplayReport(tuple(images), tuple(differences(manifest.software, now)))
 
 
-def _sampler(manifest: Manifest, model: str | None) -> Sampler:
-    """What drew the release, set up again."""
-    import torch
-
-    from seedbank.models import load_pipeline
-    from seedbank.selection.sampling.sampler import make_sampler
-
-    loaded = load_pipeline(model or _source(manifest), dtype=getattr(torch, manifest.sampler.dtype))
-    if loaded.card.content != manifest.model.content:
-        raise VerificationError(
-            f"expected the model with files {manifest.model.content[:12]}, got {loaded.card.content[:12]}; these seeds mean nothing to "
-            "another model. Name the right one with --model"
-        )
-    return make_sampler(loaded.pipeline, manifest.prompt, manifest.sampler)
-
-
 def _noise(seeds: list[Seed]) -> Tensor:
     from seedbank.selection.sampling.noise import stacked
 
     return stacked(seeds)
-
-
-def _source(manifest: Manifest) -> str:
-    card = manifest.model
-    if card.source == "folder":
-        raise VerificationError(f"the model {card.name!r} was a local folder; say where it is with --model")
-    return card.source
 
 
 @dataclass(frozen=True)

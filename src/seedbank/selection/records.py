@@ -1,5 +1,5 @@
-"""What a selection says in records that outlive it: how it sampled, how an image scored, what the pool was like, what it cost, how
-its gradients were had."""
+"""What a selection or an expansion says in records that outlive it: how it sampled, how images scored, what the pool was like, what it
+cost, how its gradients were had."""
 
 from __future__ import annotations
 
@@ -86,3 +86,57 @@ class Calibration(Record):
     """From the cheapest to the most expensive; of those that cost the same, the one that agrees best comes first."""
     network_evaluations: int
     """What finding out cost."""
+
+
+SeedKind = Literal["neighbour", "mix"]
+"""How an expansion makes a seed: near a find, or between several that were accepted."""
+
+
+class ExpansionScores(Record):
+    """How good one image of an expansion is, and how it differs from the others."""
+
+    guard: float
+    """Nearness to the references under the guard."""
+    copy_score: float
+    """Highest correlation with a reference."""
+    semantic: float
+    """Semantic loss under the objective's encoder."""
+    distance: float
+    """``1 - cosine`` to the nearest image accepted before it, under the guard; 2 for the first."""
+    cosine: float
+    """Of its seed to the nearest seed it comes from."""
+    norm_z: float
+    """How many standard deviations the seed's norm lies from that of white noise."""
+    whiteness: float
+    """The largest absolute z-score of the whiteness tests on the seed."""
+
+
+class Attempts(Record):
+    """How the attempts with one kind of seed ended."""
+
+    drawn: int = 0
+    accepted: int = 0
+    """Of those drawn in batches."""
+    too_alike: int = 0
+    """Accepted, but too like an earlier image."""
+    rejected_again: int = 0
+    """Accepted in a batch, and not when drawn again as it is kept."""
+
+    def __add__(self, more: Attempts) -> Attempts:
+        return Attempts(**{name: getattr(self, name) + getattr(more, name) for name in Attempts.model_fields})
+
+    def __sub__(self, before: Attempts) -> Attempts:
+        return Attempts(**{name: getattr(self, name) - getattr(before, name) for name in Attempts.model_fields})
+
+    @property
+    def kept_rate(self) -> float:
+        """Share of all attempts whose images were kept, had one more been made and kept: 1 before any was made (Laplace)."""
+        return (self.accepted - self.too_alike - self.rejected_again + 1) / (self.drawn + 1)
+
+
+class Distances(Record):
+    """``1 - cosine`` under the guard between every two of several images; zeros for fewer than two."""
+
+    least: float = 0.0
+    mean: float = 0.0
+    most: float = 0.0

@@ -4,13 +4,14 @@ An expansion's key is the digest of everything that decides its outcome, so aski
 
     expansions/<concept>/<key>/
       expansion.json                      the record, written last: when it is there, everything is
-      images/<sha256>.png                 the accepted pictures
+      images/<sha256>.png                 the accepted images
       seeds/<digest>.safetensors          their seeds, and those they come from
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from seedbank.errors import RefusedError, UsageError, VerificationError
@@ -18,18 +19,11 @@ from seedbank.records import canonical_json, sha256
 from seedbank.references.photos import reference_images
 from seedbank.storage.images import pixel_digest, png
 from seedbank.trials.code import EXPANSION, code_version
-from seedbank.trials.records import (
-    Candidate,
-    Expanded,
-    ExpansionRecord,
-    Tally,
-    Trial,
-    expansion_folder,
-)
+from seedbank.trials.records import Candidate, Expansion, KeptImage, Trial, expansion_folder
 
 if TYPE_CHECKING:
     from seedbank.bank import Bank
-    from seedbank.selection.expansion.results import Expansion, Offspring
+    from seedbank.selection.expansion.results import ExpandedImage, ExpansionResult
     from seedbank.selection.judging.acceptance import Acceptance
     from seedbank.selection.sampling.sampler import Sampler
     from seedbank.selection.seeds import Seed
@@ -37,40 +31,63 @@ if TYPE_CHECKING:
 PREFIX = 6
 """Hex digits of a seed's digest that are enough to name it."""
 
+Report = Callable[[str, int, int], None]
+"""Told the stage (``load``, ``expand``), images accepted, and images wanted."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the models of a trial are, where the trial does not say or they have moved; None is where it says."""
+
+    model: str | None = None
+    encoder: str | None = None
+    guard: str | None = None
+
 
 def expand_seeds(
     bank: Bank,
     digests: Sequence[str],
     count: int,
     *,
+    places: Places | None = None,
     requested_by: Collection[str] = (),
-    progress: Callable[[str, int, int], None] = lambda _stage, _done, _total: None,
-) -> ExpansionRecord:
+    progress: Report = lambda _stage, _done, _total: None,
+) -> Expansion:
     """``count`` accepted, pairwise distinct images from the seeds with these ``digests`` (or prefixes), or the expansion that already did.
 
     Args:
         bank: where everything is kept.
         digests: of the seeds of accepted candidates of one finished trial; in which order makes no difference.
         count: how many images are wanted; the record may hold fewer.
+        places: where the trial's models are; needed for those in a local folder.
         requested_by: ids of who asks for it, beside the actor; none of them may review images of the concept.
-        progress: told the stage (``load``, ``expand``), images accepted, and images wanted.
+        progress: told how far it is.
 
     Raises:
-        UsageError: none, no such seed, several with one prefix, or seeds of several trials.
+        UsageError: none, no such seed, several with one prefix, seeds of several trials, or a model whose place nobody knows.
         RefusedError: a candidate that was not accepted.
         VerificationError: the models or photos are no longer those of the trial.
     """
     trial, seeds = _of_one_trial([find_candidate(bank, digest) for digest in digests])
     bank.request("expansion", concept=trial.concept, subject=trial.key, requested_by=requested_by)
     key = _key(trial, seeds, count)
-    folder = expansion_folder(trial.concept, key)
-    if not bank.store.exists(f"{folder}/expansion.json"):
+    if not bank.store.exists(f"{expansion_folder(trial.concept, key)}/expansion.json"):
+        from seedbank.selection.expansion.expand import expand
+
         progress("load", 0, 1)
-        parts = _parts(bank, trial)
+        sampler, acceptance = _judged_as(bank, trial, places or Places())
         progress("load", 1, 1)
         finds = [_seed(bank, trial, digest) for digest in seeds]
-        _store(bank, trial, finds, key, count, _expand(finds, count, parts, progress))
-    return bank.load(ExpansionRecord, key, concept=trial.concept)
+        result = expand(
+            sampler,
+            acceptance,
+            finds,
+            count,
+            root=finds[0].digest,
+            observe=lambda done, total: progress("expand", done, total),
+        )
+        _store(bank, trial, finds, key=key, count=count, result=result)
+    return bank.load(Expansion, key, concept=trial.concept)
 
 
 def find_candidate(bank: Bank, digest: str) -> tuple[Trial, Candidate]:
@@ -78,7 +95,7 @@ def find_candidate(bank: Bank, digest: str) -> tuple[Trial, Candidate]:
 
     Raises:
         UsageError: fewer than :data:`PREFIX` digits, no such seed, or seeds of several candidates.
-        RefusedError: the guard did not accept it.
+        RefusedError: it was not accepted.
     """
     if len(digest) < PREFIX:
         raise UsageError(
@@ -97,7 +114,7 @@ def find_candidate(bank: Bank, digest: str) -> tuple[Trial, Candidate]:
     trial, candidate = next(iter(found.values()))
     if not candidate.accepted:
         raise RefusedError(
-            f"the guard did not accept the candidate of seed {candidate.seed[:12]} ({candidate.explanation}); expand an accepted one"
+            f"the candidate of seed {candidate.seed[:12]} was not accepted ({candidate.explanation}); expand an accepted one"
         )
     return trial, candidate
 
@@ -131,59 +148,28 @@ def _key(trial: Trial, seeds: Sequence[str], count: int) -> str:
     )
 
 
-def _parts(bank: Bank, trial: Trial) -> tuple[Sampler, Acceptance]:
-    """What drew and what judged in the trial, made exactly as the search made them."""
-    from seedbank.models import load_encoder, load_guard, load_pipeline
+def _judged_as(bank: Bank, trial: Trial, places: Places) -> tuple[Sampler, Acceptance]:
+    """What drew and what accepted in the trial, made exactly as the search made them."""
+    from seedbank.models.recorded import recorded_encoder, recorded_guard, recorded_sampler
     from seedbank.references.records import ReferenceSet
     from seedbank.selection.judging.acceptance import make_acceptance
     from seedbank.selection.judging.targets import stack_images
-    from seedbank.selection.sampling.sampler import make_sampler
     from seedbank.selection.search.pool import Pool
 
-    model, embed = load_pipeline(trial.model.source), load_guard(trial.guard.source)
-    encoder = load_encoder(trial.encoder.source)
-    for name, card, wanted in (
-        ("model", model.card, trial.model),
-        ("guard", embed.card, trial.guard),
-        ("encoder", encoder.card, trial.encoder),
-    ):
-        if card.content != wanted.content:
-            raise VerificationError(
-                f"expected the {name} {wanted.name} {wanted.content[:12]} of trial {trial.key[:12]}, got {card.content[:12]}; "
-                "search again with the new one"
-            )
-    references = bank.load(ReferenceSet, trial.reference_set)
-    sampler = make_sampler(model.pipeline, trial.prompt, trial.sampler)
-    photos = stack_images(reference_images(bank, references), trial.sampler.height, trial.sampler.width)
+    sampler = recorded_sampler(trial.model, prompt=trial.prompt, config=trial.sampler, source=places.model)
+    encoder = recorded_encoder(trial.encoder, source=places.encoder)
+    guard = recorded_guard(trial.guard, source=places.guard)
+    references = reference_images(bank, bank.load(ReferenceSet, trial.reference_set))
     pool = Pool.from_safetensors(bank.store.get(f"{trial.folder}/pool.safetensors"))
     acceptance = make_acceptance(
-        photos.to(sampler.family.device),
+        stack_images(references, trial.sampler.height, trial.sampler.width).to(sampler.family.device),
         sampler.family,
         encoder=encoder,
-        guard=embed,
+        guard=guard,
         criteria=trial.recipe,
         plain=pool.guard_embeddings,
     )
     return sampler, acceptance
-
-
-def _expand(
-    finds: Sequence[Seed],
-    count: int,
-    parts: tuple[Sampler, Acceptance],
-    progress: Callable[[str, int, int], None],
-) -> Expansion:
-    from seedbank.selection.expansion.expand import expand
-
-    sampler, acceptance = parts
-    return expand(
-        sampler,
-        acceptance,
-        finds,
-        count,
-        root=finds[0].digest,
-        observe=lambda done, total: progress("expand", done, total),
-    )
 
 
 def _seed(bank: Bank, trial: Trial, digest: str) -> Seed:
@@ -195,14 +181,14 @@ def _seed(bank: Bank, trial: Trial, digest: str) -> Seed:
     return seed
 
 
-def _store(bank: Bank, trial: Trial, finds: Sequence[Seed], key: str, count: int, expansion: Expansion) -> None:
+def _store(bank: Bank, trial: Trial, finds: Sequence[Seed], *, key: str, count: int, result: ExpansionResult) -> None:
     """Write blobs first, then the record that names them, then the ledger."""
     folder = expansion_folder(trial.concept, key)
     for find in finds:
         bank.store.put(f"{folder}/seeds/{find.digest}.safetensors", find.to_safetensors())
-    images = tuple(_keep(bank, folder, child) for child in expansion.offspring)
+    images = tuple(_keep(bank, folder, image) for image in result.images)
     record = bank.keep(
-        ExpansionRecord(
+        Expansion(
             key=key,
             concept=trial.concept,
             trial=trial.key,
@@ -215,20 +201,17 @@ def _store(bank: Bank, trial: Trial, finds: Sequence[Seed], key: str, count: int
             sampler=trial.sampler,
             code_version=code_version(EXPANSION),
             images=images,
-            cosine=expansion.cosine,
-            probed={f"{cosine:g}": share for cosine, share in expansion.probed.items()},
-            apart=expansion.apart,
-            bar=expansion.bar,
-            semantic_limit=expansion.semantic_limit,
-            acceptance=expansion.rate,
-            tried={
-                kind: Tally(drawn=tried.drawn, accepted=tried.accepted, alike=tried.alike, undone=tried.undone)
-                for kind, tried in expansion.tried.items()
-            },
-            vendi=expansion.vendi,
-            distances=expansion.distances,
-            network_evaluations=expansion.network_evaluations,
-            plain_samples_each=expansion.plain_samples_each if images else 0.0,
+            cosine=result.cosine,
+            probed={f"{cosine:g}": share for cosine, share in result.probed.items()},
+            min_distance=result.min_distance,
+            needed=result.needed,
+            semantic_limit=result.semantic_limit,
+            acceptance_rate=result.acceptance_rate,
+            attempts=dict(result.attempts),
+            vendi=result.vendi,
+            distances=result.distances,
+            network_evaluations=result.network_evaluations,
+            plain_samples_each=result.plain_samples_each if images else 0.0,
         )
     )
     bank.record_once(
@@ -243,21 +226,12 @@ def _store(bank: Bank, trial: Trial, finds: Sequence[Seed], key: str, count: int
     )
 
 
-def _keep(bank: Bank, folder: str, child: Offspring) -> Expanded:
-    """Store a picture and its seed; return the record of it."""
-    data = png(child.pixels)
+def _keep(bank: Bank, folder: str, expanded: ExpandedImage) -> KeptImage:
+    """Store an image and its seed; return the record of it."""
+    data = png(expanded.pixels)
     image = sha256(data)
     bank.store.put(f"{folder}/images/{image}.png", data)
-    bank.store.put(f"{folder}/seeds/{child.seed.digest}.safetensors", child.seed.to_safetensors())
-    return Expanded(
-        seed=child.seed.digest,
-        image=image,
-        pixels=pixel_digest(child.pixels),
-        guard=child.guard,
-        copy_score=child.copy,
-        semantic=child.semantic,
-        apart=child.apart,
-        cosine=child.cosine,
-        norm_z=child.norm_z,
-        whiteness=child.whiteness,
+    bank.store.put(f"{folder}/seeds/{expanded.seed.digest}.safetensors", expanded.seed.to_safetensors())
+    return KeptImage(
+        seed=expanded.seed.digest, image=image, pixels=pixel_digest(expanded.pixels), scores=expanded.scores
     )

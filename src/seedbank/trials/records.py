@@ -13,7 +13,17 @@ from pydantic import Field
 from seedbank.bank import KeptRecord
 from seedbank.models.card import ModelCard
 from seedbank.records import DIGEST, Record
-from seedbank.selection.records import Calibration, Cost, PoolStatistics, SamplerConfig, Scores
+from seedbank.selection.records import (
+    Attempts,
+    Calibration,
+    Cost,
+    Distances,
+    ExpansionScores,
+    PoolStatistics,
+    SamplerConfig,
+    Scores,
+    SeedKind,
+)
 from seedbank.selection.search.recipes import Recipe
 
 
@@ -82,36 +92,18 @@ def trial_folder(concept: str, key: str) -> str:
     return f"trials/{concept}/{key}"
 
 
-class Expanded(Record):
-    """One accepted picture. Lower is nearer for ``apart`` and better for ``semantic``; higher is better for ``guard``."""
+class KeptImage(Record):
+    """One accepted image of an expansion, as the store keeps it: below the expansion's folder, as a trial keeps its candidates."""
 
     seed: str = Field(pattern=DIGEST)
     image: str = Field(pattern=DIGEST)
     """SHA-256 of the PNG file."""
     pixels: str = Field(pattern=DIGEST)
     """SHA-256 of ``HxWx3`` and the raw RGB bytes: what a replay compares."""
-    guard: float
-    copy_score: float
-    semantic: float
-    """Semantic loss under the objective's encoder."""
-    apart: float
-    """Distance to the nearest picture accepted before it, under the guard; 2 for the first."""
-    cosine: float
-    """To its nearest parent."""
-    norm_z: float
-    whiteness: float
+    scores: ExpansionScores
 
 
-class Tally(Record):
-    """How the tries of one kind of seed ended."""
-
-    drawn: int
-    accepted: int
-    alike: int
-    undone: int
-
-
-class ExpansionRecord(KeptRecord):
+class Expansion(KeptRecord):
     """Many images from one accepted candidate of a trial, or from several."""
 
     KIND: ClassVar[str] = "expansion"
@@ -134,24 +126,25 @@ class ExpansionRecord(KeptRecord):
     """Of the semantic loss."""
     sampler: SamplerConfig
     code_version: str
-    images: tuple[Expanded, ...]
+    images: tuple[KeptImage, ...]
     cosine: float
     """Between neighbours and the find, as it was found out."""
     probed: dict[str, float]
     """Share that was accepted, by cosine."""
-    apart: float
-    """Least distance between two pictures that was asked for."""
-    bar: float
+    min_distance: float
+    """Least distance between two images that was asked for."""
+    needed: float
     """Nearness to the references under the guard that was asked for: at least the guard's threshold."""
     semantic_limit: float | None = None
     """Most semantic loss that was accepted; None for any."""
-    acceptance: float
+    acceptance_rate: float
     """Share of all seeds drawn that were accepted."""
-    tried: dict[str, Tally]
+    attempts: dict[SeedKind, Attempts]
+    """How the attempts of each kind of seed ended."""
     vendi: float
-    """Effective number of different pictures."""
-    distances: tuple[float, float, float]
-    """Least, mean and largest distance between two pictures."""
+    """Effective number of different images."""
+    distances: Distances
+    """Between every two images."""
     network_evaluations: int
     plain_samples_each: float
     """What one accepted image cost, in plain samples; 0 where none was accepted."""

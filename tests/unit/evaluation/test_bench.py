@@ -39,7 +39,7 @@ def test_a_recipe_in_the_harness_finds_what_select_finds(problem: Problem, photo
     )  # fmt: skip
     assert [image.tobytes() for image in outcome.images] == [find.image.pixels.tobytes() for find in found.finds]
     assert outcome.network_evaluations == found.cost.network_evaluations
-    assert outcome.trace[-1][0] <= outcome.network_evaluations
+    assert outcome.trace[-1].network_evaluations <= outcome.network_evaluations
     assert len(photos) == len(problem.references)
 
 

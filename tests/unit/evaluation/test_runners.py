@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seedbank.evaluation.engines import BayesianMixes, Engine, EvolvedMixes, RestartedNeighbours
-from seedbank.evaluation.runners import Climbed, Told, climb_without_gradients, of_images
+from seedbank.evaluation.runners import EngineRun, ScoredBatch, of_images, run_engine
 from seedbank.selection.records import SamplerConfig
 from seedbank.selection.sampling.noise import plain_seed, stacked
 from seedbank.selection.sampling.sampler import Sampler, from_pixels, make_sampler
@@ -36,14 +36,14 @@ def red(images: Tensor) -> Tensor:
     return (20 * (1 - images[:, 0].mean((1, 2)))).round() / 20 + images[:, 1:].mean((1, 2, 3))
 
 
-def run(name: str, sampler: Sampler, budget: int = 30 * 8, **options: Any) -> Climbed:
-    return climb_without_gradients(build(name, sampler), sampler, of_images(sampler, red), budget, keep=3, **options)
+def run(name: str, sampler: Sampler, budget: int = 30 * 8, **options: Any) -> EngineRun:
+    return run_engine(build(name, sampler), sampler, of_images(sampler, red), budget, keep=3, **options)
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_it_stays_within_its_budget_and_counts_it(name: str, sampler: Sampler) -> None:
     found = run(name, sampler)
-    drawn = sum(len(told.scores) for told in found.trace)
+    drawn = sum(len(batch.scores) for batch in found.batches)
     assert found.network_evaluations == sampler.cost(drawn) <= 30 * 8
     assert found.seconds > 0
     assert sampler.cost(1) == 8
@@ -52,7 +52,7 @@ def test_it_stays_within_its_budget_and_counts_it(name: str, sampler: Sampler) -
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_best_seeds_are_the_lowest_scores_seen_and_draw_what_was_scored(name: str, sampler: Sampler) -> None:
     found = run(name, sampler)
-    assert list(found.scores) == sorted(score for told in found.trace for score in told.scores)[:3]
+    assert list(found.scores) == sorted(score for batch in found.batches for score in batch.scores)[:3]
     pixels = sampler.draw(stacked([found.best[0]]))[0]
     assert float(red(from_pixels(pixels[None]))) == pytest.approx(found.scores[0], abs=0.06)
 
@@ -62,16 +62,16 @@ def test_interrupted_anywhere_it_ends_the_same(name: str, sampler: Sampler) -> N
     class KilledError(Exception):
         pass
 
-    traces: list[tuple[Told, ...]] = []
+    seen: list[tuple[ScoredBatch, ...]] = []
 
-    def observe(trace: tuple[Told, ...]) -> None:
-        traces.append(trace)
-        if len(trace) == 3:
+    def observe(batches: tuple[ScoredBatch, ...]) -> None:
+        seen.append(batches)
+        if len(batches) == 3:
             raise KilledError
 
     with pytest.raises(KilledError):
         run(name, sampler, observe=observe)
-    resumed = run(name, sampler, resume=[told.scores for told in traces[-1]])
+    resumed = run(name, sampler, resume=[batch.scores for batch in seen[-1]])
     assert resumed == run(name, sampler)
 
 
@@ -82,12 +82,12 @@ def test_a_clock_can_end_it(sampler: Sampler) -> None:
         costs.append(cost)
         return len(costs) <= 2
 
-    assert len(run("cma", sampler, affords=affords).trace) == 2
+    assert len(run("cma", sampler, affords=affords).batches) == 2
 
 
 def test_without_a_budget_there_is_nothing(sampler: Sampler) -> None:
     found = run("cma", sampler, budget=0)
-    assert (found.best, found.trace, found.network_evaluations) == ((), (), 0)
+    assert (found.best, found.batches, found.network_evaluations) == ((), (), 0)
 
 
 def test_a_score_that_is_no_number_is_never_best(sampler: Sampler) -> None:
@@ -96,5 +96,5 @@ def test_a_score_that_is_no_number_is_never_best(sampler: Sampler) -> None:
         scores[0] = torch.nan
         return scores
 
-    found = climb_without_gradients(build("cma", sampler), sampler, of_images(sampler, broken), 20 * 8)
+    found = run_engine(build("cma", sampler), sampler, of_images(sampler, broken), 20 * 8)
     assert np.isfinite(found.scores[0])

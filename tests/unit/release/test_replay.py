@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seedbank.errors import VerificationError
+from seedbank.errors import UsageError, VerificationError
 from seedbank.models import LoadedModel, load_pipeline
 from seedbank.models.software import differences, drawing_software
 from seedbank.records import canonical_json
@@ -161,12 +161,12 @@ def test_a_release_is_equal_whatever_the_number_of_threads(release: Path, model:
 
 def test_another_model_is_refused(release: Path, build_pipeline: Any, tmp_path: Path) -> None:
     build_pipeline("v_prediction").save_pretrained(tmp_path / "other")
-    with pytest.raises(VerificationError, match="these seeds mean nothing to another model"):
+    with pytest.raises(VerificationError, match=r"mean nothing to another one\. Name the right one with --model"):
         replay_release(release, model=str(tmp_path / "other"))
 
 
 def test_a_model_that_was_a_local_folder_must_be_named(release: Path) -> None:
-    with pytest.raises(VerificationError, match="say where it is with --model"):
+    with pytest.raises(UsageError, match="was a local folder; say where it is with --model"):
         replay_release(release)
 
 

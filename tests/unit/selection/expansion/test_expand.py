@@ -12,7 +12,7 @@ import torch
 
 from seedbank.errors import UsageError
 from seedbank.selection.expansion.expand import Plan, expand, natural_distance
-from seedbank.selection.expansion.results import Expansion
+from seedbank.selection.expansion.results import ExpansionResult
 from seedbank.selection.judging.acceptance import Acceptance, make_acceptance
 from seedbank.selection.judging.guard import make_guard
 from seedbank.selection.records import SamplerConfig
@@ -24,7 +24,7 @@ from seedbank.selection.seeds import Lineage, Seed
 from support.tolerance import tolerance
 
 COUNT = 10
-PLAN = Plan(apart=1e-5, strict=0.0, budget=6, patience=99)
+PLAN = Plan(min_distance=1e-5, strict=0.0, budget=6, patience=99)
 
 
 @pytest.fixture(scope="module")
@@ -65,25 +65,25 @@ def asking(acceptance: Acceptance, threshold: float) -> Acceptance:
 
 
 @pytest.fixture(scope="module")
-def expansion(sampler: Sampler, acceptance: Acceptance, find: Seed) -> Expansion:
+def expansion(sampler: Sampler, acceptance: Acceptance, find: Seed) -> ExpansionResult:
     return expand(sampler, acceptance, [find], COUNT, root="r", plan=PLAN)
 
 
 def test_what_is_kept_is_accepted_distinct_and_drawn_alone(
-    expansion: Expansion, sampler: Sampler, acceptance: Acceptance
+    expansion: ExpansionResult, sampler: Sampler, acceptance: Acceptance
 ) -> None:
-    assert len(expansion.offspring) == COUNT
-    images = from_pixels(np.stack([child.pixels for child in expansion.offspring]))
+    assert len(expansion.images) == COUNT
+    images = from_pixels(np.stack([child.pixels for child in expansion.images]))
     assert float(acceptance.guard.similarity(images).min()) >= acceptance.needed - 1e-5
     distances = 1 - acceptance.guard.embed(images).double() @ acceptance.guard.embed(images).double().T
-    assert float(distances[~torch.eye(COUNT, dtype=torch.bool)].min()) >= PLAN.apart - 1e-6  # type: ignore[operator]
-    for child in expansion.offspring:
+    assert float(distances[~torch.eye(COUNT, dtype=torch.bool)].min()) >= PLAN.min_distance - 1e-6  # type: ignore[operator]
+    for child in expansion.images:
         assert np.array_equal(sampler.draw(stacked([child.seed]))[0], child.pixels)
 
 
-def test_lineage_leads_back_to_the_find(expansion: Expansion, find: Seed) -> None:
+def test_lineage_leads_back_to_the_find(expansion: ExpansionResult, find: Seed) -> None:
     known = {find.digest}
-    for child in expansion.offspring:
+    for child in expansion.images:
         lineage = child.seed.lineage
         assert lineage.kind in ("neighbour", "mix")
         assert set(lineage.parents) <= known
@@ -91,42 +91,43 @@ def test_lineage_leads_back_to_the_find(expansion: Expansion, find: Seed) -> Non
         known.add(child.seed.digest)
 
 
-def test_seeds_stay_on_the_finds_shell(expansion: Expansion, find: Seed) -> None:
-    for child in expansion.offspring:
+def test_seeds_stay_on_the_finds_shell(expansion: ExpansionResult, find: Seed) -> None:
+    for child in expansion.images:
         assert np.linalg.norm(child.seed.latents) == pytest.approx(np.linalg.norm(find.latents), rel=1e-5)
 
 
-def test_the_cosine_is_the_smallest_that_was_accepted_often_enough(expansion: Expansion) -> None:
+def test_the_cosine_is_the_smallest_that_was_accepted_often_enough(expansion: ExpansionResult) -> None:
     enough = [cosine for cosine, share in expansion.probed.items() if share >= PLAN.wanted]
     assert expansion.cosine == min(enough, default=PLAN.cosines[0])
     assert all(share < PLAN.wanted for cosine, share in expansion.probed.items() if cosine < expansion.cosine)
 
 
-def test_every_drawing_is_counted(expansion: Expansion, sampler: Sampler) -> None:
-    drawn = sum(tried.drawn for tried in expansion.tried.values())
+def test_every_drawing_is_counted(expansion: ExpansionResult, sampler: Sampler) -> None:
+    drawn = sum(ended.drawn for ended in expansion.attempts.values())
     alone = expansion.network_evaluations // sampler.cost(1) - drawn
-    alike = sum(tried.alike for tried in expansion.tried.values())
+    alike = sum(ended.too_alike for ended in expansion.attempts.values())
     assert expansion.network_evaluations % sampler.cost(1) == 0
     assert COUNT <= alone <= COUNT + alike
     assert expansion.plain_samples_each == pytest.approx((drawn + alone) / COUNT)
     assert expansion.seconds > 0
 
 
-def test_the_report_is_about_what_was_kept(expansion: Expansion, acceptance: Acceptance) -> None:
-    least, mean, most = expansion.distances
-    assert PLAN.apart <= least <= mean <= most  # type: ignore[operator]
-    assert least == pytest.approx(min(child.apart for child in expansion.offspring[1:]), abs=tolerance(1.0))
+def test_the_report_is_about_what_was_kept(expansion: ExpansionResult, acceptance: Acceptance) -> None:
+    distances = expansion.distances
+    least, mean, most = distances.least, distances.mean, distances.most
+    assert PLAN.min_distance <= least <= mean <= most  # type: ignore[operator]
+    assert least == pytest.approx(min(child.scores.distance for child in expansion.images[1:]), abs=tolerance(1.0))
     assert 1 <= expansion.vendi <= COUNT
-    assert 0 < expansion.rate <= 1
+    assert 0 < expansion.acceptance_rate <= 1
 
 
 def test_the_same_call_gives_the_same_seeds(
-    expansion: Expansion, sampler: Sampler, acceptance: Acceptance, find: Seed
+    expansion: ExpansionResult, sampler: Sampler, acceptance: Acceptance, find: Seed
 ) -> None:
     again = expand(sampler, acceptance, [find], COUNT, root="r", plan=PLAN)
-    assert [child.seed for child in again.offspring] == [child.seed for child in expansion.offspring]
+    assert [child.seed for child in again.images] == [child.seed for child in expansion.images]
     other = expand(sampler, acceptance, [find], COUNT, root="s", plan=PLAN)
-    assert other.offspring[0].seed != expansion.offspring[0].seed
+    assert other.images[0].seed != expansion.images[0].seed
 
 
 def test_where_the_guard_takes_everything_it_goes_as_far_as_it_may(
@@ -134,15 +135,15 @@ def test_where_the_guard_takes_everything_it_goes_as_far_as_it_may(
 ) -> None:
     found = expand(sampler, lax, [find], 30, plan=PLAN)
     assert found.cosine == 0.5
-    assert found.tried["mix"].drawn > 0
-    assert found.offspring[0].cosine < 0.85
+    assert found.attempts["mix"].drawn > 0
+    assert found.images[0].scores.cosine < 0.85
 
 
 def test_where_the_guard_takes_nothing_it_stays_near_and_ends_with_its_budget(
     sampler: Sampler, acceptance: Acceptance, find: Seed
 ) -> None:
     found = expand(sampler, asking(acceptance, 2.0), [find], 4, plan=PLAN)
-    assert (found.offspring, found.cosine, found.rate, found.vendi) == ((), 0.98, 0.0, 0.0)
+    assert (found.images, found.cosine, found.acceptance_rate, found.vendi) == ((), 0.98, 0.0, 0.0)
     assert found.plain_samples_each == float("inf")
     assert 8 * 6 - 8 < found.network_evaluations / sampler.cost(1) <= 8 * 6
 
@@ -153,22 +154,22 @@ def test_what_the_objective_does_not_agree_to_is_not_kept(sampler: Sampler, lax:
     alone = expand(sampler, lax, [find], COUNT, root="r", plan=PLAN)
     both = expand(sampler, strict, [find], COUNT, root="r", plan=PLAN)
     assert (alone.semantic_limit, both.semantic_limit) == (None, strict.semantic_limit)
-    assert max(child.semantic for child in alone.offspring) > strict.semantic_limit
-    seen = [found.semantic for found in strict.judge(from_pixels(np.stack([each.pixels for each in both.offspring])))]
-    assert [child.semantic for child in both.offspring] == pytest.approx(seen, abs=tolerance(1.0))
+    assert max(child.scores.semantic for child in alone.images) > strict.semantic_limit
+    seen = [found.semantic for found in strict.judge(from_pixels(np.stack([each.pixels for each in both.images])))]
+    assert [child.scores.semantic for child in both.images] == pytest.approx(seen, abs=tolerance(1.0))
     assert max(seen) <= strict.semantic_limit + 1e-5
-    assert both.rate < alone.rate == 1.0
+    assert both.acceptance_rate < alone.acceptance_rate == 1.0
     assert both.cosine > alone.cosine
 
 
 def test_it_goes_further_where_neighbours_are_too_alike(sampler: Sampler, lax: Acceptance, find: Seed) -> None:
     """At the only cosine that the probes allow, hardly two differ enough; further out they do."""
-    plan = replace(PLAN, cosines=(0.9999, 0.5), wanted=1.1, apart=1e-3, patience=4, mixed=0)
+    plan = replace(PLAN, cosines=(0.9999, 0.5), wanted=1.1, min_distance=1e-3, patience=4, mixed=0)
     found = expand(sampler, lax, [find], 8, plan=plan)
     assert found.cosine == 0.9999
-    assert min(child.cosine for child in found.offspring) == pytest.approx(0.5, abs=1e-3)
+    assert min(child.scores.cosine for child in found.images) == pytest.approx(0.5, abs=1e-3)
     near = expand(sampler, lax, [find], 8, plan=replace(plan, cosines=(0.9999,)))
-    assert len(near.offspring) < len(found.offspring)
+    assert len(near.images) < len(found.images)
 
 
 def test_it_gives_up_when_nothing_more_comes(sampler: Sampler, acceptance: Acceptance, find: Seed) -> None:
@@ -180,21 +181,21 @@ def test_it_gives_up_when_nothing_more_comes(sampler: Sampler, acceptance: Accep
 
 def test_copies_are_not_kept(sampler: Sampler, lax: Acceptance, find: Seed) -> None:
     found = expand(sampler, replace(lax, guard=replace(lax.guard, copy_limit=-1.0)), [find], 2, plan=PLAN)
-    assert found.offspring == ()
+    assert found.images == ()
 
 
 def test_pictures_that_are_too_alike_are_not_kept(sampler: Sampler, lax: Acceptance, find: Seed) -> None:
-    found = expand(sampler, lax, [find], 4, plan=replace(PLAN, apart=1.9))
-    assert len(found.offspring) == 1
-    assert sum(tried.alike for tried in found.tried.values()) > 0
+    found = expand(sampler, lax, [find], 4, plan=replace(PLAN, min_distance=1.9))
+    assert len(found.images) == 1
+    assert sum(ended.too_alike for ended in found.attempts.values()) > 0
 
 
 def test_a_strict_plan_asks_for_more_than_the_threshold(sampler: Sampler, acceptance: Acceptance, find: Seed) -> None:
     low = asking(acceptance, 0.0)
     picture = _picture(sampler, find)
     half = expand(sampler, low, [find], 1, plan=replace(PLAN, strict=0.5))
-    assert half.bar == pytest.approx(float(acceptance.guard.similarity(picture)) / 2, abs=tolerance(1.0))
-    assert expand(sampler, low, [find], 1, plan=PLAN).bar == 0.0
+    assert half.needed == pytest.approx(float(acceptance.guard.similarity(picture)) / 2, abs=tolerance(1.0))
+    assert expand(sampler, low, [find], 1, plan=PLAN).needed == 0.0
 
 
 def test_natural_distance_is_half_that_of_the_two_most_alike_references(acceptance: Acceptance) -> None:
@@ -213,4 +214,4 @@ def test_what_cannot_be_expanded_is_refused(sampler: Sampler, acceptance: Accept
 
 
 def _picture(sampler: Sampler, seed: Seed) -> torch.Tensor:
-    return from_pixels(sampler.draw(stacked([seed]))[0][None])
+    return from_pixels(sampler.draw(stacked([seed])))

@@ -62,18 +62,12 @@ def initial_moments(noise: Tensor) -> Moments:
 
 
 def move(
-    update: Baseline,
-    noise: Tensor,
-    start: Tensor,
-    gradient: Tensor,
-    moments: Moments,
-    iteration: int,
-    iterations: int,
+    update: Baseline, noise: Tensor, *, start: Tensor, gradient: Tensor, moments: Moments, iteration: int
 ) -> tuple[Tensor, Moments]:
-    """The seeds after one step from ``noise`` and the new moments; ``iteration`` counts from 0 of ``iterations``."""
+    """The seeds after one step from ``noise`` and the new moments; ``iteration`` counts from 0."""
     if isinstance(update, Nesterov):
         return _nesterov(update, noise, gradient, moments)
-    return _doodl(update, noise, start, gradient, moments, iteration)
+    return _doodl(update, noise, start=start, gradient=gradient, moments=moments, iteration=iteration)
 
 
 def prior_gradient(noise: Tensor) -> Tensor:
@@ -91,7 +85,7 @@ def _nesterov(update: Nesterov, noise: Tensor, gradient: Tensor, moments: Moment
 
 
 def _doodl(
-    update: Doodl, noise: Tensor, start: Tensor, gradient: Tensor, moments: Moments, iteration: int
+    update: Doodl, noise: Tensor, *, start: Tensor, gradient: Tensor, moments: Moments, iteration: int
 ) -> tuple[Tensor, Moments]:
     """``v = μ v + clip(∇L)``, ``z = R(z - η v + s ξ)``, where R scales back to the start's norm."""
     velocity = update.momentum * moments["momentum"] + gradient.clamp(-update.clip, update.clip)

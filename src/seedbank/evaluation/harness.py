@@ -327,13 +327,13 @@ def run_benchmark(
                         continue
                     shape = problem.sampler.noise_shape
                     seeds = [plain_seed(f"{root}/{repeat}", index, shape) for index in range(starts)]
-                    rows.append(measure(method, problem, auditor, seeds, budget, repeat))
+                    rows.append(measure(method, problem, auditor, starts=seeds, budget=budget, repeat=repeat))
                     observe(rows[-1])
     return rows
 
 
 def measure(
-    method: Method, problem: Problem, auditor: Auditor, starts: Sequence[Seed], budget: Budget, repeat: int = 0
+    method: Method, problem: Problem, auditor: Auditor, *, starts: Sequence[Seed], budget: Budget, repeat: int = 0
 ) -> BenchmarkRow:
     """Run one method once and let the auditor judge."""
     label = _label(auditor, problem)

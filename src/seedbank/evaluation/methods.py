@@ -232,7 +232,7 @@ class GradientBaseline:
             return updates.step(
                 self.update, noise, gradient, moments, start=start, iteration=iteration, iterations=self.iterations
             )
-        return move(self.update, noise, start, gradient, moments, iteration, self.iterations)
+        return move(self.update, noise, start=start, gradient=gradient, moments=moments, iteration=iteration)
 
     def _seed(self, start: Seed, noise: Tensor) -> Seed:
         lineage = Lineage(kind="optimised", parents=(start.digest,), note=self.name)

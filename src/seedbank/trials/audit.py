@@ -1,4 +1,4 @@
-"""What the auditor says: how often pictures show what they should. It reports; nothing is searched for or accepted by it."""
+"""What the auditor says: how often images show what they should. It reports; nothing is searched for or accepted by it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Success:
-    """How many of ``count`` pictures were right, with a 95 % bootstrap interval of the rate."""
+    """How many of ``count`` images were right, with a 95 % bootstrap interval of the rate."""
 
     right: int
     count: int
@@ -27,7 +27,7 @@ class Success:
 
     @property
     def rate(self) -> float:
-        """Share of right pictures; 0 of none is 0."""
+        """Share of right images; 0 of none is 0."""
         return self.right / self.count if self.count else 0.0
 
 
@@ -37,20 +37,20 @@ def label_of(auditor: Auditor, concept: str) -> int | None:
     return names.get(concept)
 
 
-def audit(auditor: Auditor, pictures: Sequence[Pixels], label: int) -> npt.NDArray[np.bool_]:
-    """Whether the auditor sees class ``label`` in each picture ``[H, W, 3]``."""
+def audit(auditor: Auditor, images: Sequence[Pixels], label: int) -> npt.NDArray[np.bool_]:
+    """Whether the auditor sees class ``label`` in each image ``[H, W, 3]``."""
     import torch
 
     from seedbank.selection.sampling.sampler import from_pixels
 
-    if not pictures:
+    if not images:
         return np.zeros(0, bool)
     with torch.no_grad():
-        return np.asarray(auditor(from_pixels(np.stack(pictures))).argmax(1).numpy() == label)
+        return np.asarray(auditor(from_pixels(np.stack(images))).argmax(1).numpy() == label)
 
 
 def success(right: npt.NDArray[np.bool_], *, seed: int = 0) -> Success:
-    """The success rate of single judgements, its interval from resampling the pictures."""
+    """The success rate of single judgements, its interval from resampling the images."""
     if not len(right):
         return Success(0, 0, 0.0, 1.0)
     picked = np.random.default_rng(seed).integers(0, len(right), (RESAMPLES, len(right)))

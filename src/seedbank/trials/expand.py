@@ -10,7 +10,7 @@ An expansion's key is the digest of everything that decides its outcome, so aski
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from seedbank.selection.judging.acceptance import Acceptance
     from seedbank.selection.sampling.sampler import Sampler
     from seedbank.selection.seeds import Seed
+    from seedbank.trials.run import Report
 
 PREFIX = 6
 """Hex digits of a seed's digest that are enough to name it."""
-
-Report = Callable[[str, int, int], None]
-"""Told the stage (``load``, ``expand``), images accepted, and images wanted."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def expand_seeds(
         count: how many images are wanted; the record may hold fewer.
         places: where the trial's models are; needed for those in a local folder.
         requested_by: ids of who asks for it, beside the actor; none of them may review images of the concept.
-        progress: told how far it is.
+        progress: told the stage (``load``, ``expand``), images accepted, and images wanted.
 
     Raises:
         UsageError: none, no such seed, several with one prefix, seeds of several trials, or a model whose place nobody knows.

@@ -36,15 +36,15 @@ def scan_concept(
     seeds: int = 64,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Scan:
-    """Draw the concept's first ``seeds`` plain seeds and judge the pictures."""
+    """Draw the concept's first ``seeds`` plain seeds and judge the images."""
     from seedbank.models import load_auditor
 
-    pictures = plain_pictures(concept, seeds, progress)
-    diagnosis = _diagnosed(concept, photos, pictures) if photos else None
-    return Scan(concept.name, seeds, diagnosis, _audited(load_auditor(), concept.name, pictures))
+    drawn = plain_pictures(concept, seeds, progress)
+    diagnosis = _diagnosed(concept, photos, drawn) if photos else None
+    return Scan(concept.name, seeds, diagnosis, _audited(load_auditor(), concept.name, drawn))
 
 
-def _diagnosed(concept: Concept, photos: Sequence[Image.Image], pictures: Sequence[Pixels]) -> Diagnosis:
+def _diagnosed(concept: Concept, photos: Sequence[Image.Image], drawn: Sequence[Pixels]) -> Diagnosis:
     """By the acceptance that a search with the concept's preset would make."""
     import torch
 
@@ -56,8 +56,8 @@ def _diagnosed(concept: Concept, photos: Sequence[Image.Image], pictures: Sequen
     from seedbank.selection.search.diagnose import diagnose
     from seedbank.selection.search.name_effect import name_effect
 
-    height, width, _ = pictures[0].shape
-    references, images = stack_images(photos, height, width), from_pixels(np.stack(pictures))
+    height, width, _ = drawn[0].shape
+    references, images = stack_images(photos, height, width), from_pixels(np.stack(drawn))
     model, encoder = load_pipeline(concept.model), load_encoder()
     sampler = make_sampler(model.pipeline, concept.prompt, model.sampler)
     recipe = preset(concept.preset, starts=1)
@@ -72,6 +72,6 @@ def _diagnosed(concept: Concept, photos: Sequence[Image.Image], pictures: Sequen
     return found.with_name_effect(effect)
 
 
-def _audited(auditor: Auditor, concept: str, pictures: Sequence[Pixels]) -> Success | None:
+def _audited(auditor: Auditor, concept: str, drawn: Sequence[Pixels]) -> Success | None:
     label = label_of(auditor, concept)
-    return None if label is None else success(audit(auditor, pictures, label))
+    return None if label is None else success(audit(auditor, drawn, label))

@@ -32,7 +32,7 @@ def white(seed: int, count: int = 2) -> Tensor:
 def steps(update: Nesterov | Doodl, start: Tensor, gradients: list[Tensor]) -> list[Tensor]:
     noise, moments, path = start, initial_moments(start), []
     for iteration, gradient in enumerate(gradients):
-        noise, moments = move(update, noise, start, gradient, moments, iteration, len(gradients))
+        noise, moments = move(update, noise, start=start, gradient=gradient, moments=moments, iteration=iteration)
         path.append(noise)
     return path
 

@@ -27,7 +27,7 @@ LEAST_SPREAD = 0.03
 """A few references can be more alike than the kind they stand for."""
 LEAST_FAILURES = 8
 """Fewer plain images unlike the references do not say what the model draws instead."""
-LEAST_TOLD_APART = 0.75
+LEAST_SEPARABILITY = 0.75
 """Share of the references that must fall on their own side when left out, or the two sides are not two things."""
 SHRINKAGE = 0.3
 """Of the covariance towards a multiple of the identity: a few references say little about 128 directions."""
@@ -91,9 +91,12 @@ class Guard:
         On the failures' side it is held below the threshold. More than half way from the middle to the references' own mean, what falls
         short of the threshold is lifted towards it, and no further.
         """
+        # 1. As near the references as they are to each other?
         near = nearness(embeddings, self.prototypes)
         if self.contrast is None:
             return near
+        # 2. Nearer to the references than to the failures? Plainly so, a little that is missing is forgiven: images are never quite as
+        # near as photos. Not so, no nearness helps: min(n, θ + DEPTH·s) < θ for a side s < 0.
         level = torch.full_like(near, self.threshold)
         just_enough = level.nextafter(torch.full_like(near, torch.inf))  # whatever rounding did to the threshold
         side = self.contrast.side(embeddings)
@@ -106,9 +109,10 @@ class Guard:
         Failures are those of the worse half that are further from the references than any reference is from the others. Without
         enough of them, or where the references cannot be told from them, there is none to be had and the guard stays as it is.
         """
+        # A pool may hold the thing itself, so only what is clearly something else stands for the failures.
         near = nearness(plain, self.prototypes)
         failures = plain[(near < self.near.min()) & (near <= near.median())]
-        if len(failures) < LEAST_FAILURES or _told_apart(self.prototypes, failures) < LEAST_TOLD_APART:
+        if len(failures) < LEAST_FAILURES or _separability(self.prototypes, failures) < LEAST_SEPARABILITY:
             return replace(self, contrast=None)
         return replace(self, contrast=_contrast(self.prototypes, failures))
 
@@ -116,8 +120,9 @@ class Guard:
     def copy_score(self, images01: Tensor) -> Tensor:
         """Highest correlation of each image's grey thumbnail, whichever way it is turned or mirrored, with any reference's, ``[B]``."""
         small = _thumbnails(images01).view(-1, _THUMBNAIL, _THUMBNAIL)
-        ways = [each.rot90(k, (1, 2)).flatten(1) for each in (small, small.flip(-1)) for k in range(QUARTERS)]
-        return (torch.stack(ways) @ self.thumbnails.T).amax((0, 2))
+        # The eight symmetries of the square; thumbnails are unit vectors without their mean, so a product is Pearson's correlation.
+        symmetries = [each.rot90(k, (1, 2)).flatten(1) for each in (small, small.flip(-1)) for k in range(QUARTERS)]
+        return (torch.stack(symmetries) @ self.thumbnails.T).amax((0, 2))
 
 
 @torch.no_grad()
@@ -131,7 +136,7 @@ def make_guard(
         embed: the guard's embedding.
         seen: the photos as the image codec gives them back, which is how generated images look; default ``references``.
         slack: standard deviations below the mean leave-one-out nearness that are still acceptable.
-        turns: orientations in which every picture is looked at, see :func:`turned`.
+        turns: orientations in which every image is looked at, see :func:`turned`.
     """
     embed = turned(embed, turns)
     prototypes = embed(references if seen is None else seen)
@@ -141,6 +146,7 @@ def make_guard(
         embed=embed,
         prototypes=prototypes,
         near=near,
+        # θ = mean - slack·deviation of the references' own nearness, each to the others.
         threshold=float(near.mean()) - slack * spread(near),
         thumbnails=thumbnails,
         copy_limit=max(COPY_FLOOR, _closest_pair(thumbnails)),
@@ -158,7 +164,7 @@ def turned(embed: Embed, turns: int) -> Embed:
         UsageError: another number.
     """
     if turns not in (1, 2, QUARTERS):
-        raise UsageError(f"expected 1, 2 or {QUARTERS} turns of a picture, got {turns}")
+        raise UsageError(f"expected 1, 2 or {QUARTERS} turns of an image, got {turns}")
     if turns == 1:
         return embed
     quarters = range(0, QUARTERS, QUARTERS // turns)
@@ -170,17 +176,23 @@ def turned(embed: Embed, turns: int) -> Embed:
 
 
 def _contrast(prototypes: Tensor, failures: Tensor) -> Contrast:
-    """``w = S⁻¹ (m_r - m_f)`` with the shrunk within-class covariance S (Fisher 1936; Ledoit & Wolf 2004)."""
+    """``w = S⁻¹ (m_r - m_f)`` with the shrunk within-class covariance S (Fisher 1936; Ledoit & Wolf 2004).
+
+    Fisher, "The use of multiple measurements in taxonomic problems"; Ledoit & Wolf, "A well-conditioned estimator for large-dimensional
+    covariance matrices", whose target, a multiple of the identity, is taken with a fixed weight.
+    """
     wanted, unwanted = prototypes.mean(0), failures.mean(0)
+    # S = 1/n Σ (x - m_class)(x - m_class)ᵀ + λ·mean(diag)·I
     scatter = torch.cat([prototypes - wanted, failures - unwanted])
     covariance = scatter.T @ scatter / len(scatter)
     ridge = SHRINKAGE * covariance.diagonal().mean().clamp_min(1e-8) * torch.eye(len(wanted)).to(covariance)
     direction = torch.linalg.solve(covariance + ridge, wanted - unwanted)
+    # Scaled so that w·m_r - middle = 1 and w·m_f - middle = -1.
     direction = direction / ((wanted - unwanted) @ direction / 2).clamp_min(1e-12)
     return Contrast(direction, float((wanted + unwanted) @ direction / 2), len(failures))
 
 
-def _told_apart(prototypes: Tensor, failures: Tensor) -> float:
+def _separability(prototypes: Tensor, failures: Tensor) -> float:
     """Share of the references that fall on the references' side of a contrast made without them; 1 for a single one."""
     if len(prototypes) == 1:
         return 1.0
@@ -195,7 +207,7 @@ def spread(near: Tensor) -> float:
 
 
 def _thumbnails(images01: Tensor) -> Tensor:
-    """Small grey pictures without brightness and contrast, as unit vectors ``[B, n]``."""
+    """Small grey images without brightness and contrast, as unit vectors ``[B, n]``."""
     grey = images01.clamp(0, 1).mean(1, keepdim=True)
     small = F.interpolate(grey, (_THUMBNAIL, _THUMBNAIL), mode="area").flatten(1)
     return F.normalize(small - small.mean(1, keepdim=True), dim=1)

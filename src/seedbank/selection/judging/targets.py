@@ -17,7 +17,7 @@ from seedbank.errors import UsageError
 from seedbank.selection.sampling.families import Family
 
 NEAR_ENOUGH = 0.75
-"""Of the references' own mean semantic loss. At all of it one in seventeen of the shipped model's pictures is still broken somewhere."""
+"""Of the references' own mean semantic loss. At all of it one in seventeen of the shipped model's images is still broken somewhere."""
 
 
 class Encoder(Protocol):
@@ -79,7 +79,7 @@ def make_targets(references: Tensor, encoder: Encoder, family: Family, *, match_
 
 @torch.no_grad()
 def through_codec(images01: Tensor, family: Family) -> Tensor:
-    """Images as the model's image codec gives them back: how a generated picture of the same thing would look."""
+    """Images as the model's image codec gives them back: how a generated image of the same thing would look."""
     return family.decode(family.encode(images01)).clamp(0, 1)
 
 
@@ -96,6 +96,7 @@ def nearness(embeddings: Tensor, prototypes: Tensor, *, mix: float = 0.5, temper
 
     ``mix·f·c + (1 - mix)·T·log mean_j exp(f·p_j / T)``; with one prototype it is the cosine.
     """
+    # Far from all of them the centroid still pulls; near them the nearest one does, which no mean of unlike photos resembles.
     centroid = F.normalize(prototypes.mean(0), dim=0)
     similarity = embeddings @ prototypes.T
     nearest = temperature * ((similarity / temperature).logsumexp(1) - log(len(prototypes)))
@@ -122,6 +123,7 @@ def failure_centroids(embeddings: Tensor, targets: Targets, *, most: int = 4) ->
     A centroid counts only where it is further from the references than the worst reference is from the others: what a model draws
     right, if not as in the photos, is no failure.
     """
+    # 1. The worse half; 2. what it is made of; 3. without what is as near as a reference is.
     near = nearness(embeddings, targets.prototypes)
     worse = embeddings[near.argsort(stable=True)[: len(near) // 2]]
     if not len(worse):
@@ -147,7 +149,7 @@ def stack_images(images: Sequence[Image.Image], height: int, width: int) -> Tens
     """Photos of any size to ``[K, 3, height, width]`` in 0..1: upright, RGB, scaled to cover and cropped at the centre.
 
     Raises:
-        UsageError: there are none, or one has numbers of an unknown range, which may even be no numbers at all.
+        UsageError: there are none, or one has values of an unknown range, NaN among them.
     """
     if not images:
         raise UsageError("expected at least one reference photo, got none; add photos of the concept and validate them")

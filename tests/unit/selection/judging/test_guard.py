@@ -80,7 +80,7 @@ def test_a_turned_embedding_does_not_care_how_a_picture_lies() -> None:
 
 
 def test_a_picture_cannot_be_turned_three_times() -> None:
-    with pytest.raises(UsageError, match="expected 1, 2 or 4 turns of a picture, got 3"):
+    with pytest.raises(UsageError, match="expected 1, 2 or 4 turns of an image, got 3"):
         turned(upper_left, 3)
 
 

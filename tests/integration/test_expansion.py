@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
 import sys
-from dataclasses import replace
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from seedbank.cli import main
 from seedbank.errors import RefusedError, UsageError, VerificationError
 from seedbank.inspection.trace import trace
 from seedbank.models import load_encoder, load_guard, load_pipeline
@@ -128,8 +128,8 @@ def test_the_command_prints_it_and_says_no_when_there_are_too_few(made: Made, ex
 
 def test_several_finds_are_expanded_together_in_whatever_order(made: Made) -> None:
     seeds = [candidate.seed for candidate in made.trial.candidates[:2]]
-    both = expand_seeds(made.bank, seeds, COUNT)
-    assert both == expand_seeds(made.bank, [seeds[1], seeds[0], seeds[1]], COUNT)
+    both = expand_seeds(made.bank, seeds, 5)
+    assert both == expand_seeds(made.bank, [seeds[1], seeds[0], seeds[1]], 5)
     assert both.finds == tuple(sorted(seeds))
     parents = {
         parent
@@ -140,8 +140,8 @@ def test_several_finds_are_expanded_together_in_whatever_order(made: Made) -> No
     }
     assert set(seeds) <= parents
     assert set(seeds) <= {node.digest for node in trace(made.bank, both.key).came_from}
-    done = _seedbank(made, "expand", seeds[1][:12], seeds[0][:12], "-n", str(COUNT))
-    assert f"{CONCEPT}: {COUNT} images from 2 seeds" in done.stdout, done.stderr
+    done = _seedbank(made, "expand", seeds[1][:12], seeds[0][:12], "-n", "5")
+    assert f"{CONCEPT}: 5 images from 2 seeds" in done.stdout, done.stderr
 
 
 def test_seeds_that_cannot_be_expanded_are_refused(made: Made) -> None:
@@ -249,13 +249,21 @@ def test_a_folder_with_another_model_is_refused(local: Made, folders: dict[str, 
     assert "Name the right one with --model" in done.stderr
 
 
-def _seedbank(made: Made, *arguments: str) -> subprocess.CompletedProcess[str]:
-    settings = made.bank.settings
-    env = {
-        **os.environ,
-        "SEEDBANK_HOME": str(settings.home),
-        "SEEDBANK_CONCEPTS": str(settings.concepts),
-        "COLUMNS": "160",
-    }
-    command = [sys.executable, "-m", "seedbank", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env)
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def _seedbank(made: Made, *arguments: str) -> Done:
+    """The command in this process, where torch is loaded already."""
+    settings, out, err = made.bank.settings, io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("SEEDBANK_HOME", str(settings.home))
+        patch.setenv("SEEDBANK_CONCEPTS", str(settings.concepts))
+        patch.setenv("COLUMNS", "160")
+        patch.setattr(sys, "argv", ["seedbank", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())

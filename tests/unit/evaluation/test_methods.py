@@ -155,7 +155,7 @@ def test_a_benchmark_gives_every_method_the_same_starts(problem: Problem, audito
 
 def test_the_auditor_judges_what_was_drawn(problem: Problem, auditor: Any, starts: list[Any]) -> None:
     row = measure(Plain(), problem, auditor, starts=starts, budget=Budget())
-    pictures = [problem.sampler.draw(torch.from_numpy(seed.latents.copy())) for seed in starts]
+    pictures = [problem.sampler.draw(stacked([seed]))[0] for seed in starts]
     logits = auditor(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255)
     assert list(row.right) == (logits.argmax(1) == 0).tolist()
     assert row.confidence == pytest.approx(logits.softmax(1)[:, 0].tolist(), abs=tolerance(1.0))

@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from seedbank.selection.search.diagnose import GAP_LIMIT, NAME_WEIGHT, Diagnosis, PoolNearness, diagnose_nearness
+from seedbank.selection.judging.acceptance import Acceptance
+from seedbank.selection.judging.guard import Guard
+from seedbank.selection.judging.targets import Targets, leave_one_out
+from seedbank.selection.search.diagnose import (
+    GAP_LIMIT,
+    NAME_WEIGHT,
+    Diagnosis,
+    PoolNearness,
+    diagnose,
+    diagnose_nearness,
+)
 from seedbank.selection.search.name_effect import probability_of_superiority
 
 REFERENCES = 0.9
@@ -39,6 +49,37 @@ def test_where_plain_seeds_are_often_right_more_of_them_are_enough() -> None:
 def test_where_one_in_many_is_right_optimising_is_cheaper() -> None:
     found = ask(torch.cat([pool(0.3, 0.05, 63), torch.tensor([0.9])]), pool(0.5, 0.1))
     assert (found.recommendation, found.reachability) == ("optimise", "plain")
+
+
+class Eye:
+    """An encoder for which an image is its own embedding."""
+
+    size = 1
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images
+
+    def features(self, images: Tensor) -> Tensor:
+        return images
+
+
+def directions(*angles: float) -> Tensor:
+    turned = torch.tensor(angles)
+    return torch.stack([turned.cos(), turned.sin()], 1)
+
+
+def test_what_only_the_guard_accepts_is_not_acceptable() -> None:
+    """A pool whose guard lets some pass, none of them near by the encoder: drawing more of them would end in rejected images."""
+    references = directions(-0.3, -0.1, 0.1, 0.3)
+    near = leave_one_out(references)
+    guard = Guard(Eye(), references, near, 0.9, torch.zeros(1, 1), 1.0)
+    targets = Targets(references, directions(0.0)[0], torch.zeros(4, 1, 1, 1))
+    acceptance = Acceptance(guard, targets, Eye(), targets.semantic_limit)
+    some, none = torch.cat([directions(*[0.0] * 10), directions(*[3.0] * 54)]), directions(*[3.0] * 64)
+    found = diagnose(acceptance, guard_embeddings=some, embeddings=some)
+    assert (found.recommendation, found.accepted, found.seeds, found.needed) == ("sample", 10, 64, 0.9)
+    assert diagnose(acceptance, guard_embeddings=some, embeddings=none).accepted == 0
+    assert diagnose(acceptance, guard_embeddings=none, embeddings=some).accepted == 0
 
 
 def test_the_interval_is_wilsons() -> None:

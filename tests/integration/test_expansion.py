@@ -22,10 +22,9 @@ from seedbank.models import load_encoder, load_guard, load_pipeline
 from seedbank.models.parts.world import generator, render
 from seedbank.records import sha256
 from seedbank.references.photos import reference_images
-from seedbank.selection.sampling.mixes import neighbours, repelled
 from seedbank.selection.sampling.noise import stacked
 from seedbank.selection.sampling.sampler import make_sampler
-from seedbank.selection.search.recipes import Explore
+from seedbank.selection.search.recipes import SEEDSELECT_V1, Explore
 from seedbank.selection.search.select import Search
 from seedbank.selection.seeds import Seed
 from seedbank.storage.images import pixel_digest
@@ -57,13 +56,13 @@ def judges(encoder: str = "parts", guard: str = "parts") -> dict[str, Embedder]:
     return {"encoder": load_encoder(encoder), "embed": load_guard(guard)}
 
 
-def with_pool(made: Made, pipeline: Any, judging: dict[str, Embedder]) -> Made:
+def with_pool(made: Made, pipeline: Any, judging: dict[str, Embedder], *, size: int = 16) -> Made:
     """The trial with the plain seeds that its search explored."""
     trial = made.trial
     search = Search(
         sampler=make_sampler(pipeline, trial.prompt, trial.sampler),
         references=reference_images(made.bank, made.reference_set),
-        recipe=replace(trial.recipe, explore=Explore(size=16, batch=16)),
+        recipe=replace(trial.recipe, explore=Explore(size=size, batch=size)),
         **judging,
     )
     made.bank.store.put(f"{trial.folder}/pool.safetensors", search.explore().pool.to_safetensors())
@@ -207,25 +206,22 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> Made:
-    """A trial of the tiny model; its photos are what near neighbours of its first candidate draw."""
+    """A trial of the tiny model, whose guard takes everything: no threshold, and too small a pool for a contrast."""
     model, judging = load_pipeline(str(folders["model"])), judges(str(folders["encoder"]), str(folders["guard"]))
-    sampler, shape = make_sampler(model.pipeline, "ab", model.sampler), (4, 8, 8)
-    find = torch.from_numpy(np.random.default_rng(200).standard_normal((1, *shape)).astype(np.float32))
-    drawn = sampler.draw(neighbours(find, repelled("photos", range(6), shape), 0.7))
     fields = {"model": model.card, "guard": judging["embed"].card, "encoder": judging["encoder"].card}
+    fields["recipe"] = replace(SEEDSELECT_V1, guard_slack=1e3)
     made = make_trial(
         make_bank(tmp_path_factory.mktemp("local")),
-        photo=lambda number: drawn[number],
-        shape=shape,
+        shape=(4, 8, 8),
         prompt="ab",
         sampler=model.sampler,
         **fields,
     )
-    return with_pool(made, model.pipeline, judging)
+    return with_pool(made, model.pipeline, judging, size=4)
 
 
 def test_models_in_local_folders_are_asked_for_one_by_one(local: Made, folders: dict[str, Path]) -> None:
-    command = ["expand", local.trial.candidates[0].seed[:12], "-n", "2", "--json"]
+    command = ["expand", local.trial.candidates[0].seed[:12], "-n", "1", "--json"]
     for option, name in (("--model", "model"), ("--encoder", "encoder"), ("--guard", "guard")):
         refused = _seedbank(local, *command)
         assert (refused.returncode, refused.stdout) == (2, "")
@@ -234,7 +230,7 @@ def test_models_in_local_folders_are_asked_for_one_by_one(local: Made, folders: 
     done = _seedbank(local, *command)
     assert done.returncode == 0, done.stderr
     made = Expansion.model_validate_json(done.stdout)
-    assert (len(made.images), made.model.source) == (2, "folder")
+    assert (len(made.images), made.model.source) == (1, "folder")
     sampler = make_sampler(load_pipeline(str(folders["model"])).pipeline, "ab", made.sampler)
     for image in made.images:
         seed = Seed.from_safetensors(local.bank.store.get(f"{made.folder}/seeds/{image.seed}.safetensors"))

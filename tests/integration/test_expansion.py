@@ -24,8 +24,9 @@ from seedbank.records import sha256
 from seedbank.references.photos import reference_images
 from seedbank.selection.sampling.noise import stacked
 from seedbank.selection.sampling.sampler import make_sampler
+from seedbank.selection.search.explore import explore
 from seedbank.selection.search.recipes import SEEDSELECT_V1, Explore
-from seedbank.selection.search.select import Search
+from seedbank.selection.search.seed_search import SeedSearch
 from seedbank.selection.seeds import Seed
 from seedbank.storage.images import pixel_digest
 from seedbank.trials.expand import expand_seeds, find_candidate
@@ -53,19 +54,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def judges(encoder: str = "parts", guard: str = "parts") -> dict[str, Embedder]:
-    return {"encoder": load_encoder(encoder), "embed": load_guard(guard)}
+    return {"encoder": load_encoder(encoder), "guard": load_guard(guard)}
 
 
 def with_pool(made: Made, pipeline: Any, judging: dict[str, Embedder], *, size: int = 16) -> Made:
     """The trial with the plain seeds that its search explored."""
     trial = made.trial
-    search = Search(
+    search = SeedSearch(
         sampler=make_sampler(pipeline, trial.prompt, trial.sampler),
         references=reference_images(made.bank, made.reference_set),
         recipe=replace(trial.recipe, explore=Explore(size=size, batch=size)),
         **judging,
     )
-    made.bank.store.put(f"{trial.folder}/pool.safetensors", search.explore().pool.to_safetensors())
+    made.bank.store.put(f"{trial.folder}/pool.safetensors", explore(search).pool.to_safetensors())
     return made
 
 
@@ -208,7 +209,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def local(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> Made:
     """A trial of the tiny model, whose guard takes everything: no threshold, and too small a pool for a contrast."""
     model, judging = load_pipeline(str(folders["model"])), judges(str(folders["encoder"]), str(folders["guard"]))
-    fields = {"model": model.card, "guard": judging["embed"].card, "encoder": judging["encoder"].card}
+    fields = {"model": model.card, "guard": judging["guard"].card, "encoder": judging["encoder"].card}
     fields["recipe"] = replace(SEEDSELECT_V1, guard_slack=1e3)
     made = make_trial(
         make_bank(tmp_path_factory.mktemp("local")),

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seedbank.selection.expansion.expand import Plan, expand
-    from seedbank.selection.expansion.results import Expansion
+    from seedbank.selection.expansion.results import ExpandedImage, ExpansionResult
     from seedbank.selection.judging.acceptance import Acceptance, Judgement, make_acceptance
     from seedbank.selection.judging.guard import Guard, make_guard
     from seedbank.selection.records import Calibration, Cost, PoolStatistics, SamplerConfig, Scores
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "expansion.expand": ("Plan", "expand"),
-    "expansion.results": ("Expansion",),
+    "expansion.results": ("ExpandedImage", "ExpansionResult"),
     "judging.acceptance": ("Acceptance", "Judgement", "make_acceptance"),
     "judging.guard": ("Guard", "make_guard"),
     "records": ("Calibration", "Cost", "PoolStatistics", "SamplerConfig", "Scores"),
@@ -92,7 +92,8 @@ __all__ = [
     "Cost",
     "Diagnosis",
     "Event",
-    "Expansion",
+    "ExpandedImage",
+    "ExpansionResult",
     "Explore",
     "Find",
     "Guard",

@@ -8,7 +8,7 @@ A search that was killed continues from its checkpoint; one that is done is foun
 concept the run **fails at once**, saying so and what to try instead.
 
 By hand: trigger with the concept's name as partition key; the latest reference set is used unless the configuration gives a `digest`.
-`SEEDBANK_POOL` names the pool of the search (one slot a GPU, say); it must exist.
+`SEEDBANK_POOL` names the Airflow pool of the search (one slot a GPU, say); it must exist.
 """
 
 from __future__ import annotations

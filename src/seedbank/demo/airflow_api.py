@@ -106,6 +106,11 @@ class AirflowApi:
         found = self._call("GET", f"/dags/{ANY}/dagRuns/{ANY}/hitlDetails", params=query)["hitl_details"]
         return [_question(item) for item in found]
 
+    def cause(self, dag_id: str, run_id: str) -> Mapping[str, Any]:
+        """What the newest asset event said that caused a run; empty for a run that was triggered by hand."""
+        events = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/upstreamAssetEvents")["asset_events"]
+        return dict(max(events, key=lambda event: str(event["timestamp"]))["extra"] or {}) if events else {}
+
     def answer(self, question: Question, option: str, params: Mapping[str, Any]) -> None:
         """Answer as the signed-in user."""
         path = f"{question.task.path}/{question.task.map_index}/hitlDetails"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from seedbank.demo.story import DAGS, has_ended, left_out, news, next_dag, sente
 from seedbank.errors import OutsideError
 from seedbank.evidence.ledger import Entry
 from seedbank.references.records import ReferenceSet
+from seedbank.trials.records import trial_folder
 
 POLL_SECONDS = 1.0
 SETTLE_SECONDS = 60.0
@@ -34,11 +36,17 @@ class Follower:
     services: Sequence[Service]
     progress: Progress
     concepts: Sequence[str]
-    _told: int = field(init=False)
+    _shown: int = field(init=False)
+    _before: int = field(init=False)
+    """How many entries the ledger had when the servers were ready."""
+    _ready: float = field(init=False)
+    """When that was, in seconds since the start."""
     _passed_over: set[tuple[str, str]] = field(init=False, default_factory=set)
+    _at_gate: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        self._told = sum(1 for _ in self.bank.ledger.entries())
+        self._before = self._shown = sum(1 for _ in self.bank.ledger.entries())
+        self._ready = self.progress.elapsed
 
     def wait_for_dags(self) -> None:
         """Wait until Airflow has read the three DAGs."""
@@ -73,7 +81,7 @@ class Follower:
         while self._open_runs() and time.monotonic() < deadline:
             self.progress.now("waiting for Airflow to close its runs")
             time.sleep(POLL_SECONDS)
-        self._tell_news()
+        self._show_news()
 
     def stay(self, why: str) -> None:
         """Keep the servers up until Ctrl-C."""
@@ -81,14 +89,14 @@ class Follower:
             self.progress.say(why)
             while True:
                 self._check_services()
-                self._tell_news()
+                self._show_news()
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             return
 
     def _look(self) -> None:
         self._check_services()
-        self._tell_news()
+        self._show_news()
         try:
             self._look_at_airflow()
         except OutsideError:
@@ -97,15 +105,31 @@ class Follower:
 
     def _look_at_airflow(self) -> None:
         admin = self.airflow["admin"]
-        asking = {run.run_id for run in parked_runs(self.airflow) if run.partition in self.concepts}
+        asking = {run.run_id: run.partition for run in parked_runs(self.airflow) if run.partition in self.concepts}
         for question in admin.questions():
-            if question.task.run_id in asking:
+            if concept := asking.get(question.task.run_id):
+                self._arrive(concept)
                 self.gate.see_to(question)
         for run in admin.runs("failed"):
             self._see_to_failure(run)
         working = [task for task in admin.tasks(states=("running",)) if task.dag_id in DAGS]
         doing = " and ".join(f"{task.dag_id}: {task.task_id.replace('_', ' ')}" for task in working)
         self.progress.now(doing or ("waiting for the reviewers" if asking else "waiting for Airflow's scheduler"))
+
+    def _arrive(self, concept: str) -> None:
+        """Say once how long it took to the gate, and how much of that was the search; nothing of what an earlier demo had done."""
+        if concept in self._at_gate:
+            return
+        self._at_gate.add(concept)
+        found = [
+            entry for entry in self._entries(concept) if entry.event == "trial.finished" and entry.number > self._before
+        ]
+        if found:
+            timing = self.bank.store.get(f"{trial_folder(concept, found[-1].data['key'])}/timing.json")
+            took, search = self.progress.elapsed - self._ready, json.loads(timing)["total"]
+            self.progress.say(
+                f"{concept}: at the review gate {took:.0f} s after Airflow was ready, {search:.0f} s of them the search"
+            )
 
     def _see_to_failure(self, run: Run) -> None:
         """Pass over a failed run that no concept needs any more (a gate said no, which is on record); end the demo for any other."""
@@ -129,12 +153,12 @@ class Follower:
         runs = self.airflow["admin"].runs("queued", "running")
         return [run for run in runs if run.dag_id in DAGS and run.partition in (None, *self.concepts)]
 
-    def _tell_news(self) -> None:
+    def _show_news(self) -> None:
         entries = list(self.bank.ledger.entries())
-        for group in news(entries[self._told :]):
+        for group in news(entries[self._shown :]):
             for words in self._words(group):
                 self.progress.say(words)
-        self._told = len(entries)
+        self._shown = len(entries)
 
     def _words(self, group: Sequence[Entry]) -> list[str]:
         """A sentence about entries of one kind, and after a validation one more for each photo that was left out."""

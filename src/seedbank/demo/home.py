@@ -150,7 +150,7 @@ class DemoHome:
             "CORE__DAGS_FOLDER": self.project / "dags",
             "CORE__PLUGINS_FOLDER": self.project / "plugins",
             "CORE__LOAD_EXAMPLES": False,
-            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__EXECUTOR": "seedbank.orchestration.executor.WarmLocalExecutor",
             "CORE__PARALLELISM": 4,
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
             "CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",

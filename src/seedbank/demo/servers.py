@@ -27,7 +27,7 @@ def running(home: DemoHome, progress: Progress) -> Iterator[Sequence[Service]]:
     services = (mlflow_server(home), airflow_standalone(home))
     ready: set[str] = set()
 
-    def tell(waiting: Sequence[Service]) -> None:
+    def observe(waiting: Sequence[Service]) -> None:
         for service in services:
             if service not in waiting and service.name not in ready:
                 ready.add(service.name)
@@ -38,7 +38,7 @@ def running(home: DemoHome, progress: Progress) -> Iterator[Sequence[Service]]:
         progress.say("starting MLflow and Airflow (half a minute, more on a busy machine)")
         for service in services:
             service.start()
-        wait_ready(services, seconds=READY_SECONDS, progress=tell)
+        wait_ready(services, seconds=READY_SECONDS, observe=observe)
         yield services
     finally:
         progress.say("stopping MLflow and Airflow")

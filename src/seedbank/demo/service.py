@@ -126,8 +126,8 @@ def stop_all(services: Sequence[Service], *, patience: float = STOP_SECONDS) -> 
     return len(left)
 
 
-def wait_ready(services: Sequence[Service], *, seconds: float, progress: Callable[[Sequence[Service]], None]) -> None:
-    """Wait until all services are ready; ``progress`` is told every half second which are not yet.
+def wait_ready(services: Sequence[Service], *, seconds: float, observe: Callable[[Sequence[Service]], None]) -> None:
+    """Wait until all services are ready; ``observe`` gets, every half second, those that are not yet.
 
     Raises:
         OutsideError: one died, or they are not all ready after ``seconds``.
@@ -138,7 +138,7 @@ def wait_ready(services: Sequence[Service], *, seconds: float, progress: Callabl
         for service in services:
             service.check()
         waiting = [service for service in waiting if not service.ready()]
-        progress(waiting)
+        observe(waiting)
         if waiting and time.monotonic() > deadline:
             late = waiting[0]
             raise OutsideError(

@@ -1,4 +1,4 @@
-"""Where each concept stands, told by the ledger alone: no database, no task state, no folder is asked."""
+"""Where each concept stands, by the ledger alone: no database, no task state, no folder is asked."""
 
 from __future__ import annotations
 

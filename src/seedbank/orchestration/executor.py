@@ -10,8 +10,8 @@ well, and their tasks import what they use.
 
 from __future__ import annotations
 
-import importlib
 import logging
+import pkgutil
 import time
 
 from airflow.executors.local_executor import LocalExecutor
@@ -20,33 +20,42 @@ from seedbank.settings import share_cores
 
 log = logging.getLogger(__name__)
 
-MODULES = (
-    "seedbank.models.pipelines",
-    "seedbank.models.judges",
-    "seedbank.selection.search.select",
-    "seedbank.trials.run",
-    "seedbank.references.validation",
-    "seedbank.references.intake.run",
-    "seedbank.tracking.log",
-    "seedbank.review.dossier",
+USED = (
     "torch",
-    "diffusers",
-    "transformers",
+    "diffusers:StableDiffusionPipeline",
+    "diffusers:UNet2DConditionModel",
+    "diffusers:AutoencoderKL",
+    "diffusers:DDIMScheduler",
+    "transformers:CLIPTextModel",
+    "transformers:CLIPTokenizer",
+    "transformers:CLIPVisionModelWithProjection",
+    "transformers:ResNetModel",
+    "skimage.color:rgb2lab",
+    "skimage.filters:threshold_otsu",
     "great_expectations",
     "mlflow",
+    "seedbank.models.judges",
+    "seedbank.models.pipelines",
+    "seedbank.references.intake.run",
+    "seedbank.references.validation",
+    "seedbank.review.dossier",
+    "seedbank.selection.search.select",
+    "seedbank.tracking.log",
+    "seedbank.trials.run",
 )
-"""What tasks use that takes longest to import. Only imports: nothing here may start a thread, which a fork would lose."""
+"""What tasks use and takes long to import: modules, and names that their libraries import when they are first asked for. Only imports:
+nothing here may start a thread, which a fork would lose."""
 
 
 def warm() -> None:
-    """Import :data:`MODULES`. One that is not installed is left to the task that needs it, which then says so."""
+    """Import :data:`USED`. What is not installed is left to the task that needs it, which then says so."""
     share_cores()
     started = time.monotonic()
-    for name in MODULES:
+    for name in USED:
         try:
-            importlib.import_module(name)
-        except ImportError as error:
-            log.warning("not imported ahead: %s", error)
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError) as error:
+            log.warning("%s was not imported ahead: %s", name, error)
     log.info("imported ahead in %.1f s", time.monotonic() - started)
 
 

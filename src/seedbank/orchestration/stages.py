@@ -77,7 +77,7 @@ def optimise() -> str:
     concept = bank.concept(order.one_concept())
     digest = order.message.get("digest")
     references = bank.load(ReferenceSet, str(digest)) if digest else bank.newest(ReferenceSet, concept.name)
-    return run_trial(bank, concept, references, requested_by=order.requested_by(concept), progress=_tell).key
+    return run_trial(bank, concept, references, requested_by=order.requested_by(concept), progress=_log_progress).key
 
 
 def log_to_mlflow(trial_key: str) -> str:
@@ -152,7 +152,7 @@ def tag_mlflow() -> None:
         raise AirflowSkipException(str(error)) from error
 
 
-def _tell(stage: str, done: int, total: int) -> None:
+def _log_progress(stage: str, done: int, total: int) -> None:
     log.info("%s: %d of %d", stage, done, total)
 
 

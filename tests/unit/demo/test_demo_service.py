@@ -42,7 +42,7 @@ def service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]
 
 def start(service: Service) -> list[psutil.Process]:
     service.start()
-    wait_ready([service], seconds=30, progress=lambda _: None)
+    wait_ready([service], seconds=30, observe=lambda _: None)
     return service.family()
 
 
@@ -65,14 +65,14 @@ def test_whoever_does_not_stop_by_itself_is_killed(service: Service) -> None:
 def test_a_service_that_dies_is_reported_with_the_end_of_its_log(service: Service) -> None:
     service.start()
     with pytest.raises(OutsideError, match=r"(?s)Sleeper stopped by itself \(exit code 4\).*no licence"):
-        wait_ready([service], seconds=30, progress=lambda _: None)
+        wait_ready([service], seconds=30, observe=lambda _: None)
 
 
 @pytest.mark.parametrize("service", ["print('thinking', flush=True); import time; time.sleep(60)"], indirect=True)
 def test_a_service_that_is_never_ready_is_reported(service: Service) -> None:
     service.start()
     with pytest.raises(OutsideError, match="expected Sleeper to be ready within 0 s"):
-        wait_ready([service], seconds=0, progress=lambda _: None)
+        wait_ready([service], seconds=0, observe=lambda _: None)
 
 
 LOSES_A_PART = (
@@ -85,7 +85,7 @@ LOSES_A_PART = (
 def test_a_service_that_goes_on_without_one_of_its_parts_is_reported(service: Service) -> None:
     service.start()
     with pytest.raises(OutsideError, match=r"(?s)Sleeper lost one of its parts.*part gone"):
-        wait_ready([service], seconds=30, progress=lambda _: None)
+        wait_ready([service], seconds=30, observe=lambda _: None)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="parent-death signals exist on Linux only")

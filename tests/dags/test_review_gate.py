@@ -232,6 +232,22 @@ def test_an_answer_that_cannot_count_is_asked_for_again(bank: Bank, dossier: Dos
     assert answers(bank) == [("alice", "reject", False)]
 
 
+def test_whoever_asks_for_images_while_the_seat_waits_cannot_answer_any_more(
+    bank: Bank, dossier: Dossier, review: Review
+) -> None:
+    def people(room: Any) -> None:
+        room.asks(1)
+        bank.request("trial", concept="wingnut", subject=dossier.reference_set, requested_by=["ALICE"])
+        assert room.answer("alice", 1).status_code == 200  # Airflow takes it; it does not count
+        room.asked_again(1)
+        assert answers(bank) == []
+        assert room.answer("alice", 1).status_code == 403  # the question is no longer for her
+        room.answer("bob", 1, "Reject", reason="this ends the test")
+
+    review(people)
+    assert answers(bank) == [("bob", "reject", False)]
+
+
 def test_nobody_says_publish_while_the_rights_of_a_photo_do_not_hold(
     bank: Bank, dossier: Dossier, review: Review
 ) -> None:

@@ -13,8 +13,8 @@ from seedbank.demo.home import DemoHome
 from seedbank.demo.progress import Progress
 from seedbank.demo.service import Service, stop_all, wait_ready
 
-READY_SECONDS = 240.0
-"""How long the servers may take to start; about 30 s on an idle machine of two cores, more on a busy one."""
+READY_SECONDS = 480.0
+"""How long the servers may take to start; under a minute on an idle machine of two cores, minutes on one that does six other things."""
 
 
 @contextmanager

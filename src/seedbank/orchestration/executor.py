@@ -50,6 +50,7 @@ nothing here may start a thread, which a fork would lose."""
 def warm() -> None:
     """Import :data:`USED`. What is not installed is left to the task that needs it, which then says so."""
     share_cores()
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it describes itself at length
     started = time.monotonic()
     for name in USED:
         try:

@@ -30,8 +30,8 @@ if os.fork() == 0:
     pipeline = load_pipeline("parts").pipeline
     latents = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 4, 8, 8), np.float32))
     image = pipeline("a photo of a gear", num_inference_steps=2, latents=latents, output_type="np").images[0]
-    packages = sorted({name.partition(".")[0] for name in set(sys.modules) - ahead})
-    os.write(write, json.dumps({"shape": image.shape, "packages": packages}).encode())
+    late = sorted(set(sys.modules) - ahead)
+    os.write(write, json.dumps({"shape": image.shape, "late": late}).encode())
     os._exit(0)
 os.close(write)
 said = os.read(read, 1_000_000)
@@ -49,8 +49,7 @@ def test_a_task_forked_from_the_executor_draws_with_what_is_imported() -> None:
     assert found["shape"][2] == 3
     assert found["threads"] == 1  # a thread would be lost in the fork
     assert found["local"]  # or `airflow standalone` would take another
-    heavy = {"torch", "diffusers", "transformers", "peft", "sympy", "scipy", "pandas", "great_expectations", "mlflow"}
-    assert heavy.isdisjoint(found["packages"])
+    assert len(found["late"]) < 40, found["late"]
 
 
 def test_airflow_finds_it_by_its_name() -> None:

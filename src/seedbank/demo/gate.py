@@ -13,6 +13,7 @@ from seedbank.demo.airflow_api import Question, Sessions, Task
 from seedbank.demo.home import REVIEWERS, DemoHome
 from seedbank.demo.progress import Progress
 from seedbank.errors import OutsideError
+from seedbank.tracking.links import page_url
 
 SETTLE_SECONDS = 6.0
 """An answer that comes before the worker has reported back makes LocalExecutor fail the task (which then asks again), so a script waits."""
@@ -62,10 +63,15 @@ class Gate:
             f"[bold]{escape(question.subject)}[/bold]\n\n"
             f"Look at the candidates and answer, with a reason, at\n  [bold]{page(self.home.airflow_url, question.task)}[/bold]\n"
             f"signed in as\n{users}\n\n"
-            f"The search itself (losses, seeds, images) is in MLflow: {self.home.mlflow_url}\n"
+            f"The search itself (losses, seeds, images) is in MLflow:\n  [bold]{self._search_page(question.task)}[/bold]\n"
             "Nothing is published before two different people have said yes.\n"
             "Ctrl-C stops everything; 'make demo' comes back to this point.",
         )
+
+    def _search_page(self, task: Task) -> str:
+        """The trial's run in MLflow, or MLflow itself where the review was not caused by a search that logged one."""
+        run = str(self.airflow["admin"].cause(task.dag_id, task.run_id).get("mlflow_run") or "")
+        return page_url(self.home.mlflow_url, run) if run else self.home.mlflow_url
 
 
 def page(airflow_url: str, task: Task) -> str:

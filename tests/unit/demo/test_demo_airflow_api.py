@@ -168,14 +168,41 @@ def test_a_script_answers_once_as_somebody_who_was_asked(
     assert "no person looked" in answered[2]["params_input"]["reason"]
 
 
-def test_people_are_invited_once_with_address_and_password(home: DemoHome, progress: Progress) -> None:
-    gate = Gate(home, Sessions("http://127.0.0.1:1", home.passwords()), progress, scripted=False)
+def caused_by(airflow: FakeAirflow, *events: dict[str, Any]) -> None:
+    path = f"/api/v2/dags/release_review/dagRuns/{question().task.run_id}/upstreamAssetEvents"
+    airflow.answers["GET", path] = (200, {"asset_events": list(events)})
+
+
+def test_what_caused_a_run_is_its_newest_event(airflow: FakeAirflow) -> None:
+    api = AirflowApi(airflow.url, user="mia", password="")
+    caused_by(airflow)
+    assert api.cause("release_review", question().task.run_id) == {}
+    old, new = ({"timestamp": f"2026-11-24T10:00:0{second}Z", "extra": {"trial": str(second)}} for second in (1, 2))
+    caused_by(airflow, new, old)
+    assert api.cause("release_review", question().task.run_id) == {"trial": "2"}
+
+
+def test_people_are_shown_the_run_of_the_search_in_mlflow(
+    airflow: FakeAirflow, home: DemoHome, progress: Progress
+) -> None:
+    run = f"experiments/1/runs/{'ab' * 16}"
+    caused_by(airflow, {"timestamp": "2026-11-24T10:00:00Z", "extra": {"mlflow_run": run}})
+    Gate(home, Sessions(airflow.url, home.passwords()), progress, scripted=False).see_to(question())
+    assert f"{home.mlflow_url}/#/{run}?workflowType=machine_learning" in printed(progress)
+
+
+def test_people_are_invited_once_with_address_and_password(
+    airflow: FakeAirflow, home: DemoHome, progress: Progress
+) -> None:
+    caused_by(airflow)  # nothing: the review was opened by hand
+    gate = Gate(home, Sessions(airflow.url, home.passwords()), progress, scripted=False)
     gate.see_to(question())
     gate.see_to(question())
     text = printed(progress)
     assert text.count(page(home.airflow_url, question().task)) == 1
     assert home.passwords()["bob"] in text
     assert home.passwords()["alice"] not in text  # she was not asked
+    assert f"in MLflow:\n    {home.mlflow_url}\n" in text
 
 
 def test_an_answer_that_is_asked_for_again_ends_a_scripted_demo(

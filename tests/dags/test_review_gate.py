@@ -238,10 +238,10 @@ def test_whoever_asks_for_images_while_the_seat_waits_cannot_answer_any_more(
     def people(room: Any) -> None:
         room.asks(1)
         bank.request("trial", concept="wingnut", subject=dossier.reference_set, requested_by=["ALICE"])
-        assert room.answer("alice", 1).status_code == 200  # Airflow takes it; it does not count
-        room.asked_again(1)
+        for _ in range(2):  # Airflow keeps whom it asked first and takes her answers; they do not count
+            assert room.answer("alice", 1).status_code == 200
+            room.asked_again(1)
         assert answers(bank) == []
-        assert room.answer("alice", 1).status_code == 403  # the question is no longer for her
         room.answer("bob", 1, "Reject", reason="this ends the test")
 
     review(people)

@@ -298,17 +298,22 @@ def test_the_glossary_points_at_code() -> None:
 
 DIALECT = {
     "brings": "effect",
+    "dear": "costly",
+    "dearest": "most costly",
     "looks": "embeddings",
     "nameless": "unnamed",
     "reading": "step metrics",
+    "offspring": "expanded images",
     "readings": "trajectory",
     "receipt": "cost",
     "room": "batch size",
     "rooms": "batch sizes",
     "slope": "value and grad",
     "slopes": "gradients",
+    "tally": "attempts",
     "trail": "latents",
     "walked": "optimised",
+    "ways": "optimisation state",
 }
 """Words that no name of the code may have in it, and what to say instead."""
 PLACES = {

@@ -157,10 +157,10 @@ def read_rows(path: Path, *, same: Sequence[str] = ()) -> Known:
 def in_order(rows: Sequence[BenchmarkRow], concepts: Sequence[str]) -> list[BenchmarkRow]:
     """Each run once, of two the later, by method as they first appear, then by concept and repeat."""
     each = {(row.method, row.budget, row.concept, row.repeat): row for row in rows}
-    ways = list(dict.fromkeys(place[:2] for place in each))
+    shown = list(dict.fromkeys(place[:2] for place in each))
     known = [*concepts, *(row.concept for row in rows)]
     return sorted(
-        each.values(), key=lambda row: (ways.index((row.method, row.budget)), known.index(row.concept), row.repeat)
+        each.values(), key=lambda row: (shown.index((row.method, row.budget)), known.index(row.concept), row.repeat)
     )
 
 

@@ -199,10 +199,10 @@ def _cells(found: Summary) -> list[str]:
 
 def _by_concept(rows: Sequence[BenchmarkRow], what: str, cell: Callable[[Sequence[BenchmarkRow]], str]) -> list[str]:
     counts = dict(sorted({row.concept: row.training_images for row in rows}.items(), key=lambda item: -item[1]))
-    ways = list(dict.fromkeys((row.method, row.budget) for row in rows))
+    shown = list(dict.fromkeys((row.method, row.budget) for row in rows))
     head = _line([what, "budget", *(f"{concept} ({count:,})" for concept, count in counts.items())])
     lines = [head, _line(["---"] * (2 + len(counts)))]
-    for method, budget in ways:
+    for method, budget in shown:
         groups = [[row for row in rows if (row.method, row.budget, row.concept) == (method, budget, c)] for c in counts]
         lines.append(_line([f"`{method}`", budget, *(cell(group) if group else "" for group in groups)]))
     return lines

@@ -245,7 +245,7 @@ def _search(
         concept.prompt,
         references,
         encoder=models.encoder,
-        guard=models.guard,
+        guard_encoder=models.guard,
         recipe=plan.recipe,
         starts=plan.starts,
         plain=1,

@@ -100,7 +100,7 @@ def ask(case: Case) -> BenchmarkRow:
         sampler=sampler,
         references=case.photos,
         encoder=problem.encoder,
-        guard=problem.embed,
+        guard_encoder=problem.embed,
         recipe=BALANCED.sized(STARTS),
         root=case.name,
     )

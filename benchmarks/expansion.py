@@ -69,7 +69,7 @@ def measure(kind: str, count: int, auditor: Auditor) -> tuple[list[BenchmarkRow]
         sampler=problem.sampler,
         references=photos,
         encoder=problem.encoder,
-        guard=problem.embed,
+        guard_encoder=problem.embed,
         recipe=recipe,
         root=f"expansion/{kind}",
     )

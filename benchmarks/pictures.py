@@ -41,7 +41,7 @@ def rows(kind: str) -> list[SheetRow]:
         sampler=problem.sampler,
         references=photos,
         encoder=problem.encoder,
-        guard=problem.embed,
+        guard_encoder=problem.embed,
         recipe=BALANCED.sized(STARTS),
         root="pictures",
     )

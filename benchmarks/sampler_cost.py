@@ -74,7 +74,7 @@ class Bench:
         self.sampler = make_sampler(self.loaded.pipeline, prompt, self.loaded.sampler)
         photos = [Image.open(path).convert("RGB") for path in sorted((PHOTOS / "wingnut").glob("photo-*.jpg"))]
         search = SeedSearch(
-            sampler=self.sampler, references=photos, encoder=load_encoder(), guard=load_guard(), recipe=BALANCED
+            sampler=self.sampler, references=photos, encoder=load_encoder(), guard_encoder=load_guard(), recipe=BALANCED
         )
         self.objective = search.objective
 

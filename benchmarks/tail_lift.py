@@ -25,7 +25,7 @@ from seedbank.bank import Bank
 from seedbank.concepts import Concept
 from seedbank.evaluation.machine import machine
 from seedbank.models import load_auditor
-from seedbank.models.drawing import plain_pictures
+from seedbank.models.drawing import plain_images
 from seedbank.models.parts.world import frequencies
 from seedbank.references.intake.run import intake
 from seedbank.references.validation import validate
@@ -78,7 +78,7 @@ def measure(bank: Bank, concept: Concept, plain: int) -> BenchmarkRow:
     label = label_of(auditor, concept.name)
     if label is None:
         raise SystemExit(f"the auditor does not know {concept.name}")
-    before = audit(auditor, plain_pictures(concept, plain, lambda _done, _total: None), label)
+    before = audit(auditor, plain_images(concept, plain, lambda _done, _total: None), label)
     after = audit(auditor, _pictures(bank, trial), label)
     accepted = np.array([candidate.accepted for candidate in trial.candidates], bool)
     timing = json.loads(bank.store.get(f"{trial.folder}/timing.json"))

@@ -52,7 +52,7 @@ def test_a_scan_says_of_the_same_seeds_what_a_trial_with_the_same_preset_says(pr
         sampler=problem.sampler,
         references=photos,
         encoder=problem.encoder,
-        guard=problem.embed,
+        guard_encoder=problem.embed,
         recipe=recipe,
         root=concept.seed,
     )
@@ -71,7 +71,7 @@ def explorer(photos: str, asked: str, seeds: int) -> SeedSearch:
         sampler=problem.sampler,
         references=references,
         encoder=problem.encoder,
-        guard=problem.embed,
+        guard_encoder=problem.embed,
         recipe=recipe,
     )
 

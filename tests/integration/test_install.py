@@ -34,7 +34,7 @@ network = CLIPVisionModelWithProjection(CLIPVisionConfig(image_size=16, **sizes)
 card = ModelCard(name="tiny", source="test", content="0" * 64)
 judge = Embedder(network, "image_embeds", Preprocess(16, (0.5,) * 3, (0.5,) * 3), card)
 photos = [Image.fromarray(np.random.default_rng(n).integers(0, 255, (24, 24, 3), np.uint8)) for n in range(4)]
-found = select(pipelines.stable_diffusion(), "ab", photos, encoder=judge, guard=judge, recipe=FAST, starts=2, plain=2)
+found = select(pipelines.stable_diffusion(), "ab", photos, encoder=judge, guard_encoder=judge, recipe=FAST, starts=2, plain=2)
 print(len(found.plain), found.plain[0].pixels.shape)
 """
 

@@ -304,6 +304,8 @@ DIALECT = {
     "nameless": "unnamed",
     "reading": "step metrics",
     "offspring": "expanded images",
+    "picture": "image, or photo",
+    "pictures": "images, or photos",
     "readings": "trajectory",
     "receipt": "cost",
     "room": "batch size",
@@ -311,7 +313,9 @@ DIALECT = {
     "slope": "value and grad",
     "slopes": "gradients",
     "tally": "attempts",
+    "told": "observed",
     "trail": "latents",
+    "tried": "attempts",
     "walked": "optimised",
     "ways": "optimisation state",
 }

@@ -81,7 +81,9 @@ def selection(
     auditor.network.to(device)
     for kind in () if join else kinds or RARE:  # written after each, so that a run that is cut off loses none
         problem = shipped_problem(kind, device=device)
-        rows += bench_selection([problem], auditor, names, starts=starts, repeats=repeats, known=had, observe=_tell)
+        rows += bench_selection(
+            [problem], auditor, names, starts=starts, repeats=repeats, known=had, observe=_print_row
+        )
         paths = write_results(rows, out, torch.device(device), codes=codes)
     if json:
         print_json(
@@ -94,7 +96,7 @@ def selection(
         console().print(next(path for path in paths if path.suffix == ".md").read_text())
 
 
-def _tell(row: BenchmarkRow) -> None:
+def _print_row(row: BenchmarkRow) -> None:
     """One line for each run, on standard error: some take minutes."""
     typer.echo(
         f"{row.concept:>10} {row.method:<18} {row.budget:<18} right {sum(row.right)} of {len(row.right)}, "

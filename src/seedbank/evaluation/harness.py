@@ -107,7 +107,7 @@ class Problem:
     def _unexplored(self) -> Acceptance:
         """The rule before anything is known of what plain seeds draw."""
         return make_acceptance(
-            self.photos, self.sampler.family, encoder=self.encoder, guard=self.embed, criteria=CRITERIA
+            self.photos, self.sampler.family, encoder=self.encoder, guard_encoder=self.embed, criteria=CRITERIA
         )
 
     def tuned(self, pipeline: Any, prompt: str) -> Problem:
@@ -152,7 +152,7 @@ class Meter:
         return time.perf_counter() - self._start
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Network evaluations that may still be spent before the final drawing; very many without a limit."""
         limit = self.budget.network_evaluations
         return 2**62 if limit is None else limit - self.reserve - self.spent
@@ -166,7 +166,7 @@ class Meter:
 
         ``share`` of the seconds may be gone afterwards.
         """
-        if network_evaluations > self.left:
+        if network_evaluations > self.remaining:
             return False
         if self.budget.seconds is None:
             return True

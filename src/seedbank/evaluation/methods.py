@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from statistics import fmean as mean
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -73,7 +73,7 @@ class BestOfN:
         trace: list[Spent] = []
         number, wide = 0, max(1, self.batch // len(starts))
         while number < self.most:
-            count = min(wide, self.most - number, meter.left // sampler.cost(len(starts)))
+            count = min(wide, self.most - number, meter.remaining // sampler.cost(len(starts)))
             if not count or not meter.affords(sampler.cost(count * len(starts))):
                 break
             places = [place for _ in range(count) for place in range(len(starts))]
@@ -167,7 +167,7 @@ class _Share:
     @property
     def network_evaluations(self) -> int:
         """At most."""
-        return self.meter.left // (self.places - self.place)
+        return self.meter.remaining // (self.places - self.place)
 
     def affords(self, network_evaluations: int) -> bool:
         """Whether so many more leave the later starts their share of the time."""
@@ -239,6 +239,14 @@ class GradientBaseline:
         return Seed(to_numpy(noise), lineage)
 
 
+class Iterate(NamedTuple):
+    """One point of a start's trajectory."""
+
+    score: float
+    noise: Tensor
+    """``[C, h, w]`` on the CPU."""
+
+
 class _Descent:
     """All starts of a gradient baseline on their way; those that ended are neither moved nor paid for."""
 
@@ -246,7 +254,7 @@ class _Descent:
         self.method, self.sampler, self.start = method, problem.sampler, start
         self.objective, self.mode = method.objective(problem), Mode.parse(method.gradient)
         self.noise, self.moments = start.clone(), method.initial_moments(start)
-        self.seen: list[list[tuple[float, Tensor]]] = [[] for _ in start]
+        self.trajectories: list[list[Iterate]] = [[] for _ in start]
         self.active = list(range(len(start)))
         self._each = MOST_EXPENSIVE_GRADIENT * self.sampler.cost(1)
 
@@ -258,7 +266,9 @@ class _Descent:
     @property
     def mean_lowest(self) -> float:
         """The lowest objective so far, averaged over the starts."""
-        return sum(min(score for score, _ in way) for way in self.seen) / len(self.seen)
+        return sum(min(iterate.score for iterate in trajectory) for trajectory in self.trajectories) / len(
+            self.trajectories
+        )
 
     def step(self, iteration: int) -> int:
         """Evaluate the active starts and move those that go on; the cost."""
@@ -267,7 +277,7 @@ class _Descent:
             self.sampler, self.noise[rows], self.objective.evaluate, self.mode, last_steps=self.objective.last_steps
         )
         for place, score in zip(rows, found.evaluation.objective.tolist(), strict=True):
-            self.seen[place].append((score, self.noise[place].cpu().clone()))
+            self.trajectories[place].append(Iterate(score, self.noise[place].cpu().clone()))
         going = [row for row, place in enumerate(rows) if self._ended(place) is None]
         self._each = found.network_evaluations // len(rows)
         self.active = [rows[row] for row in going]
@@ -277,7 +287,7 @@ class _Descent:
 
     def kept(self) -> list[Tensor]:
         """The iterate to keep of each start."""
-        return [self._kept(place) for place in range(len(self.seen))]
+        return [self._kept(place) for place in range(len(self.trajectories))]
 
     def _move(self, gradient: Tensor, iteration: int) -> None:
         rows = self.active
@@ -289,15 +299,19 @@ class _Descent:
 
     def _ended(self, place: int) -> int | None:
         """The iterate to keep where the objective kept rising."""
-        return risen([score for score, _ in self.seen[place]], self.method.rises) if self.method.rises else None
+        return (
+            risen([iterate.score for iterate in self.trajectories[place]], self.method.rises)
+            if self.method.rises
+            else None
+        )
 
     def _kept(self, place: int) -> Tensor:
-        ended, way = self._ended(place), self.seen[place]
+        ended, trajectory = self._ended(place), self.trajectories[place]
         if ended is not None:
-            return way[ended][1]
-        if self.method.keep == "last" or not way:
+            return trajectory[ended].noise
+        if self.method.keep == "last" or not trajectory:
             return self.noise[place]
-        return min(way, key=lambda iterate: iterate[0])[1]
+        return min(trajectory, key=lambda iterate: iterate.score).noise
 
 
 def _doodl_objective(problem: Problem) -> Objective:

@@ -50,7 +50,7 @@ class RecipeMethod:
             sampler=problem.sampler,
             references=[Image.fromarray(pixels) for pixels in to_pixels(problem.references)],
             encoder=problem.encoder,
-            guard=problem.embed,
+            guard_encoder=problem.embed,
             recipe=self.recipe.sized(len(starts)),
             root=starts[0].digest,
         )

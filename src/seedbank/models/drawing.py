@@ -14,17 +14,17 @@ Pixels = npt.NDArray[np.uint8]
 BATCH = 32
 
 
-def plain_pictures(concept: Concept, count: int, progress: Callable[[int, int], None]) -> list[Pixels]:
-    """The pictures ``[H, W, 3]`` of the concept's first plain seeds."""
+def plain_images(concept: Concept, count: int, progress: Callable[[int, int], None]) -> list[Pixels]:
+    """The images ``[H, W, 3]`` of the concept's first plain seeds."""
     from seedbank.models import load_pipeline
     from seedbank.selection.sampling.noise import draws
     from seedbank.selection.sampling.sampler import make_sampler
 
     model = load_pipeline(concept.model)
     sampler = make_sampler(model.pipeline, concept.prompt, model.sampler)
-    pictures: list[Pixels] = []
+    images: list[Pixels] = []
     for first in range(0, count, BATCH):
         noise = draws(concept.seed, range(first, min(first + BATCH, count)), sampler.noise_shape)
-        pictures.extend(sampler.draw(noise))
-        progress(len(pictures), count)
-    return pictures
+        images.extend(sampler.draw(noise))
+        progress(len(images), count)
+    return images

@@ -99,7 +99,7 @@ def image(
     bank: BankDep, digest: Digest, image: Digest, size: Annotated[int | None, Query(ge=16, le=MAX_SIDE_PX)] = None
 ) -> Response:
     """A picture of the dossier: the stored bytes, or a preview whose longer side is ``size`` pixels."""
-    data = _picture(bank, bank.load(Dossier, digest), image)
+    data = _stored_image(bank, bank.load(Dossier, digest), image)
     return _png(data if size is None else _preview(data, size), FOR_EVER)
 
 
@@ -112,7 +112,7 @@ def _page(bank: Bank, folder: str, page: str) -> Response:
     return Response(_stored(bank, f"{folder}/{page}"), media_type=kind, headers=headers)
 
 
-def _picture(bank: Bank, dossier: Dossier, image: str) -> bytes:
+def _stored_image(bank: Bank, dossier: Dossier, image: str) -> bytes:
     """The picture's bytes, if the dossier has it and they are those that it names."""
     known = {item.photo: (f"working/{item.photo}.png", item.working) for item in dossier.references}
     known |= {

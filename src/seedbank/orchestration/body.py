@@ -38,7 +38,7 @@ def body(case: Case, seat: int) -> str:
         _rules(case, seat),
         *_rights(case),
         _flags(case.dossier),
-        _pictures(case.dossier, case.digest),
+        _images(case.dossier, case.digest),
         _links(case),
     ]
     return "\n\n".join(parts)
@@ -81,7 +81,7 @@ def _flags(dossier: Dossier) -> str:
     return f"**Flags**\n{flags}" if flags else "**Flags**: none."
 
 
-def _pictures(dossier: Dossier, digest: str) -> str:
+def _images(dossier: Dossier, digest: str) -> str:
     rows = zip_longest(
         (_reference(item, digest) for item in dossier.references),
         (_plain(item, digest) for item in dossier.plain),

@@ -38,7 +38,7 @@ from seedbank.release.verify import read_stored, verify_files
 from seedbank.review.decisions import Approval, approved
 from seedbank.review.records import Dossier, trial_of
 from seedbank.selection.seeds import Seed
-from seedbank.trials.images import read_picture
+from seedbank.trials.images import read_image
 from seedbank.trials.records import Candidate, Trial
 
 
@@ -124,7 +124,7 @@ def release_files(bank: Bank, parts: Approved) -> dict[str, bytes]:
         image = ReleasedImage(
             file=f"images/{name}.png", seed_file=f"seeds/{name}.safetensors", candidate=candidate, lineage=seed.lineage
         )
-        files |= {image.file: read_picture(bank, dossier.folder, candidate), image.seed_file: seed.to_safetensors()}
+        files |= {image.file: read_image(bank, dossier.folder, candidate), image.seed_file: seed.to_safetensors()}
         images.append(image)
     files |= {decision_file(signed.decision.seat): signed.envelope for signed in parts.approval.signed}
     manifest = _manifest(parts, tuple(images))

@@ -162,10 +162,10 @@ def _check_origin(manifest: Manifest, dossier: Dossier) -> None:
 
 
 def _check_image(files: Files, item: ReleasedImage) -> None:
-    picture, seed = files.get(item.file, b""), files.get(item.seed_file, b"")
-    if sha256(picture) != item.candidate.image:
+    image, seed = files.get(item.file, b""), files.get(item.seed_file, b"")
+    if sha256(image) != item.candidate.image:
         raise VerificationError(f"{item.file} is not the picture that was approved ({item.candidate.image})")
-    if pixel_digest(np.asarray(decode(picture))) != item.candidate.pixels:
+    if pixel_digest(np.asarray(decode(image))) != item.candidate.pixels:
         raise VerificationError(f"the pixels of {item.file} are not those that were approved ({item.candidate.pixels})")
     found = Seed.from_safetensors(seed)
     if found.digest != item.candidate.seed or found.lineage != item.lineage or found.to_safetensors() != seed:

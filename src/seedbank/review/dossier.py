@@ -12,7 +12,7 @@ from seedbank.review.flags import find_flags
 from seedbank.review.records import Dossier
 from seedbank.trials.contact_sheet import to_png
 from seedbank.trials.records import Trial
-from seedbank.trials.sheet import TrialPictures, draw_sheet
+from seedbank.trials.sheet import TrialImages, draw_sheet
 
 
 def frozen_dossier(bank: Bank, trial: Trial) -> Dossier | None:
@@ -47,7 +47,7 @@ def prepare_dossier(
             f"no candidate of {trial.concept} was accepted, so there is nothing to review: {_why(trial)}"
         )
     references = bank.load(ReferenceSet, trial.reference_set).references
-    pictures = TrialPictures.read(bank, trial, references, accepted)
+    images = TrialImages.read(bank, trial, references, accepted)
     dossier = Dossier(
         concept=trial.concept,
         prompt=trial.prompt,
@@ -58,9 +58,9 @@ def prepare_dossier(
         plain=trial.plain,
         candidates=accepted,
         pool=trial.pool,
-        flags=find_flags(trial, accepted, pictures, today=today or datetime.now(UTC).date()),
+        flags=find_flags(trial, accepted, images, today=today or datetime.now(UTC).date()),
     )
-    sheet = draw_sheet(trial, pictures, accepted, notes=dossier.flags)
+    sheet = draw_sheet(trial, images, accepted, notes=dossier.flags)
     _freeze(bank, dossier, to_png(sheet))
     return dossier
 

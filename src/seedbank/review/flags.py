@@ -11,7 +11,7 @@ from PIL import Image
 
 from seedbank.references.records import Reference
 from seedbank.trials.records import Candidate, Trial
-from seedbank.trials.sheet import TrialPictures
+from seedbank.trials.sheet import TrialImages
 
 FEW_REFERENCES = 6
 """Fewer photos than this leave little to tell the concept from its circumstances."""
@@ -26,18 +26,16 @@ MIN_COSINE = 0.8
 COPY_RMS = 0.04
 """Root mean square difference, of 0..1, of two 32-pixel thumbnails that look alike to people."""
 
-Pictures = Sequence[npt.NDArray[np.float32]]
+Thumbnails = Sequence[npt.NDArray[np.float32]]
 
 
-def find_flags(
-    trial: Trial, candidates: Sequence[Candidate], pictures: TrialPictures, *, today: date
-) -> tuple[str, ...]:
+def find_flags(trial: Trial, candidates: Sequence[Candidate], images: TrialImages, *, today: date) -> tuple[str, ...]:
     """Everything about ``candidates`` and the reference photos that a reviewer should know."""
     return (
         *_search_flags(trial, candidates),
-        *_reference_flags([reference for reference, _ in pictures.photos], today),
+        *_reference_flags([reference for reference, _ in images.photos], today),
         *_noise_flags(candidates),
-        *_copy_flags(candidates, pictures),
+        *_copy_flags(candidates, images),
     )
 
 
@@ -82,14 +80,14 @@ def _noise_flags(candidates: Sequence[Candidate]) -> list[str]:
     return [f"{why}: {_names(items)}; look for artefacts" for why, items in found if items]
 
 
-def _copy_flags(candidates: Sequence[Candidate], pictures: TrialPictures) -> list[str]:
-    photos = [_thumbnail(image) for _, image in pictures.photos]
-    near = [item for item in candidates if _nearest(_thumbnail(pictures.images[item.image]), photos) < COPY_RMS]
+def _copy_flags(candidates: Sequence[Candidate], images: TrialImages) -> list[str]:
+    photos = [_thumbnail(image) for _, image in images.photos]
+    near = [item for item in candidates if _nearest(_thumbnail(images.images[item.image]), photos) < COPY_RMS]
     return [f"almost a copy of a reference photo: {_names(near)}"] if near else []
 
 
-def _nearest(picture: npt.NDArray[np.float32], others: Pictures) -> float:
-    return min((float(np.sqrt(np.mean((picture - other) ** 2))) for other in others), default=1.0)
+def _nearest(thumbnail: npt.NDArray[np.float32], others: Thumbnails) -> float:
+    return min((float(np.sqrt(np.mean((thumbnail - other) ** 2))) for other in others), default=1.0)
 
 
 def _thumbnail(image: Image.Image) -> npt.NDArray[np.float32]:

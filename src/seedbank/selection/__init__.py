@@ -11,7 +11,8 @@ images and what they cost. It imports nothing of the product but its errors and 
 ==============  ===================================================================================================
 
 One name means one thing everywhere: ``config`` is a :class:`SamplerConfig`, ``sampler`` a :class:`Sampler`, ``recipe`` says how to search
-and ``plan`` how to expand, ``root`` is the integer that all draws derive from.
+and ``plan`` how to expand, ``root`` is the integer that all draws derive from, ``encoder`` the embedding that the search follows,
+``guard_encoder`` the one that the :class:`Guard` is made with.
 
 Names below are imported when first used, so that records and recipes can be read without torch.
 """

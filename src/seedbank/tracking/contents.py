@@ -72,7 +72,7 @@ def start_tags(trial: Trial, candidate: Candidate, *, parent: str) -> dict[str, 
 def start_contents(bank: Bank, trial: Trial, candidate: Candidate, *, start_ms: int) -> Contents:
     """One start: its curves, what it drew on the way, and the seed it became. ``start_ms`` is when its run was created."""
     from seedbank.selection.seeds import Seed
-    from seedbank.trials.images import read_picture
+    from seedbank.trials.images import read_image
 
     start_file = bank.store.get(f"{trial.folder}/seeds/{candidate.start}.safetensors")
     start = Seed.from_safetensors(start_file)
@@ -95,7 +95,7 @@ def start_contents(bank: Bank, trial: Trial, candidate: Candidate, *, start_ms: 
         files={
             "seeds/start.safetensors": start_file,
             "seeds/seed.safetensors": seed_file,
-            "candidate.png": read_picture(bank, trial.folder, candidate),
+            "candidate.png": read_image(bank, trial.folder, candidate),
             **_grid(bank, trial, candidate.start, start_ms),
         },
     )
@@ -141,18 +141,18 @@ def read_again(key: str) -> bool:
 def trial_contents(bank: Bank, trial: Trial) -> Contents:
     """What concerns all starts of a trial."""
     from seedbank.trials.contact_sheet import to_png
-    from seedbank.trials.sheet import TrialPictures, draw_sheet
+    from seedbank.trials.sheet import TrialImages, draw_sheet
 
     references = bank.load(ReferenceSet, trial.reference_set).references
     pages = _reference_pages(bank, trial)
-    pictures = TrialPictures.read(bank, trial, references, trial.candidates)
+    images = TrialImages.read(bank, trial, references, trial.candidates)
     return Contents(
         params=_params(trial),
         metrics=_metrics(bank, trial),
         tags=_tags(bank, trial) | _page_tags(bank, pages),
         dataset=_dataset(trial, references),
         files={
-            "sheet.png": to_png(draw_sheet(trial, pictures, trial.candidates)),
+            "sheet.png": to_png(draw_sheet(trial, images, trial.candidates)),
             "trial.json": trial.to_bytes(),
             "references.json": _json([item.model_dump(mode="json") for item in references]),
             "environment.json": _json(trial.software),

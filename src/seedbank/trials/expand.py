@@ -163,7 +163,7 @@ def _judged_as(bank: Bank, trial: Trial, places: Places) -> tuple[Sampler, Accep
         stack_images(references, trial.sampler.height, trial.sampler.width).to(sampler.family.device),
         sampler.family,
         encoder=encoder,
-        guard=guard,
+        guard_encoder=guard,
         criteria=trial.recipe,
         plain=pool.guard_embeddings,
     )

@@ -12,7 +12,7 @@ from seedbank.records import sha256
 from seedbank.trials.records import Candidate
 
 
-def read_picture(bank: Bank, folder: str, candidate: Candidate) -> bytes:
+def read_image(bank: Bank, folder: str, candidate: Candidate) -> bytes:
     """The PNG of a candidate (or plain seed) of the trial in ``folder``, byte for byte what the record names.
 
     Raises:
@@ -30,9 +30,9 @@ def read_picture(bank: Bank, folder: str, candidate: Candidate) -> bytes:
     return data
 
 
-def open_picture(bank: Bank, folder: str, candidate: Candidate) -> Image.Image:
+def open_image(bank: Bank, folder: str, candidate: Candidate) -> Image.Image:
     """The same, decoded to RGB."""
-    return decode(read_picture(bank, folder, candidate))
+    return decode(read_image(bank, folder, candidate))
 
 
 def decode(png: bytes) -> Image.Image:

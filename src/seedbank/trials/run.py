@@ -72,15 +72,15 @@ def run_trial(
             f"expected a reference set of {concept.name!r}, got one of {reference_set.concept!r}; validate {concept.name} first"
         )
     bank.request("trial", concept=concept.name, subject=reference_set.digest, requested_by=requested_by)
-    tell = progress or (lambda _stage, _done, _total: None)
-    tell("load", 0, 1)
+    report = progress or (lambda _stage, _done, _total: None)
+    report("load", 0, 1)
     inputs = load_inputs(concept, reference_set)
-    tell("load", 1, 1)
+    report("load", 1, 1)
     if bank.store.exists(f"{trial_folder(concept.name, inputs.key)}/trial.json"):
         return bank.load(Trial, inputs.key, concept=concept.name)
     _raise_if_known_unreachable(bank, concept.name, inputs.key)
     _start(bank, inputs)
-    selection = _select(bank, inputs, tell)
+    selection = _select(bank, inputs, report)
     if selection.reachability == "unreachable":
         raise _unreachable(bank, inputs, selection)
     return _finish(bank, inputs, selection)
@@ -143,17 +143,17 @@ def _start(bank: Bank, inputs: Inputs) -> None:
     )
 
 
-def _select(bank: Bank, inputs: Inputs, tell: Report) -> Selection:
+def _select(bank: Bank, inputs: Inputs, report: Report) -> Selection:
     from seedbank.selection import select
 
-    keeper = _Keeper(bank, inputs.folder, tell)
+    keeper = _Keeper(bank, inputs.folder, report)
     policy = inputs.concept.policy.selection
     selection = select(
         inputs.model.pipeline,
         inputs.concept.prompt,
         reference_images(bank, inputs.reference_set),
         encoder=inputs.encoder,
-        guard=inputs.guard,
+        guard_encoder=inputs.guard,
         recipe=inputs.recipe,
         starts=policy.candidates,
         plain=policy.plain,
@@ -179,12 +179,12 @@ class _Keeper:
 
     bank: Bank
     folder: str
-    tell: Report
+    report: Report
     resumed: bool = False
 
     def __call__(self, event: Event) -> None:
         """Take note of one event."""
-        self.tell(event.stage, event.done, event.total)
+        self.report(event.stage, event.done, event.total)
         last = event.done == event.total
         if last or event.done % IMAGE_EVERY == 0:
             self._keep_images(event)

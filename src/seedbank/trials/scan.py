@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seedbank.models.drawing import plain_pictures
+from seedbank.models.drawing import plain_images
 from seedbank.trials.audit import Pixels, Success, audit, label_of, success
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def scan_concept(
     """Draw the concept's first ``seeds`` plain seeds and judge the images."""
     from seedbank.models import load_auditor
 
-    drawn = plain_pictures(concept, seeds, progress)
+    drawn = plain_images(concept, seeds, progress)
     diagnosis = _diagnosed(concept, photos, drawn) if photos else None
     return Scan(concept.name, seeds, diagnosis, _audited(load_auditor(), concept.name, drawn))
 
@@ -61,7 +61,9 @@ def _diagnosed(concept: Concept, photos: Sequence[Image.Image], drawn: Sequence[
     model, encoder = load_pipeline(concept.model), load_encoder()
     sampler = make_sampler(model.pipeline, concept.prompt, model.sampler)
     recipe = preset(concept.preset, starts=1)
-    acceptance = make_acceptance(references, sampler.family, encoder=encoder, guard=load_guard(), criteria=recipe)
+    acceptance = make_acceptance(
+        references, sampler.family, encoder=encoder, guard_encoder=load_guard(), criteria=recipe
+    )
     with torch.no_grad():
         embeddings, guard_embeddings = encoder(images), acceptance.guard.embed(images)
     acceptance = acceptance.against(guard_embeddings)

@@ -12,12 +12,12 @@ from seedbank.bank import Bank
 from seedbank.references.photos import working_image
 from seedbank.references.records import Reference
 from seedbank.trials.contact_sheet import COLUMNS, SheetRow, Tile, contact_sheet
-from seedbank.trials.images import decode, open_picture
+from seedbank.trials.images import decode, open_image
 from seedbank.trials.records import Candidate, Trial
 
 
 @dataclass(frozen=True)
-class TrialPictures:
+class TrialImages:
     """What there is to look at of a trial, each picture read once.
 
     Attributes:
@@ -33,7 +33,7 @@ class TrialPictures:
     @classmethod
     def read(cls, bank: Bank, trial: Trial, references: Sequence[Reference], candidates: Sequence[Candidate]) -> Self:
         """Read them from the store and check each; raises :class:`~seedbank.errors.VerificationError` if one is not the trial's."""
-        images = {item.image: open_picture(bank, trial.folder, item) for item in {*trial.plain, *candidates}}
+        images = {item.image: open_image(bank, trial.folder, item) for item in {*trial.plain, *candidates}}
         starts = {item.seed: images[item.image] for item in trial.plain}
         for start in {item.start for item in candidates} - starts.keys():
             try:
@@ -44,32 +44,32 @@ class TrialPictures:
 
 
 def draw_sheet(
-    trial: Trial, pictures: TrialPictures, candidates: Sequence[Candidate], *, notes: Sequence[str] = ()
+    trial: Trial, images: TrialImages, candidates: Sequence[Candidate], *, notes: Sequence[str] = ()
 ) -> Image.Image:
     """Draw the sheet of ``trial`` with the ``candidates`` to show; ``notes`` are printed at the top."""
-    rows = [_reference_row(pictures), _plain_row(trial, pictures)]
+    rows = [_reference_row(images), _plain_row(trial, images)]
     for first in range(0, len(candidates), COLUMNS):
-        rows += _candidate_rows(pictures, candidates[first : first + COLUMNS], first)
+        rows += _candidate_rows(images, candidates[first : first + COLUMNS], first)
     model = f"{trial.model.name} {trial.model.content[:12]}"
     subtitle = f"“{trial.prompt}”   model {model}   trial {trial.key[:12]}   recipe {trial.recipe.name}"
     return contact_sheet(trial.concept, rows, subtitle=subtitle, notes=notes)
 
 
-def _reference_row(pictures: TrialPictures) -> SheetRow:
-    tiles = [Tile(image, (item.name, item.rights.licence)) for item, image in pictures.photos]
+def _reference_row(images: TrialImages) -> SheetRow:
+    tiles = [Tile(image, (item.name, item.rights.licence)) for item, image in images.photos]
     return SheetRow("Reference photos", tiles, "what the concept looks like")
 
 
-def _plain_row(trial: Trial, pictures: TrialPictures) -> SheetRow:
-    tiles = [Tile(pictures.images[item.image], _scores(item)) for item in trial.plain]
+def _plain_row(trial: Trial, images: TrialImages) -> SheetRow:
+    tiles = [Tile(images.images[item.image], _scores(item)) for item in trial.plain]
     return SheetRow("Plain seeds", tiles, "what the model draws without help")
 
 
-def _candidate_rows(pictures: TrialPictures, candidates: Sequence[Candidate], first: int) -> list[SheetRow]:
+def _candidate_rows(images: TrialImages, candidates: Sequence[Candidate], first: int) -> list[SheetRow]:
     """Starts above, what became of them below, in the same columns."""
-    starts = [pictures.starts.get(item.start) for item in candidates]
+    starts = [images.starts.get(item.start) for item in candidates]
     after = [
-        Tile(pictures.images[item.image], (f"seed {item.seed[:12]}", *_scores(item)), good=item.accepted)
+        Tile(images.images[item.image], (f"seed {item.seed[:12]}", *_scores(item)), good=item.accepted)
         for item in candidates
     ]
     made = (

@@ -34,7 +34,7 @@ def test_a_recipe_in_the_harness_finds_what_select_finds(problem: Problem, photo
     starts = [plain_seed("s", index, problem.sampler.noise_shape) for index in range(2)]
     outcome = RecipeMethod(SMALL).run(problem, starts, Budget())
     found = select(
-        problem.pipeline, problem.prompt, _as_pictures(problem), encoder=problem.encoder, guard=problem.embed,
+        problem.pipeline, problem.prompt, _as_pictures(problem), encoder=problem.encoder, guard_encoder=problem.embed,
         recipe=SMALL, starts=2, plain=0, root=starts[0].digest, config=problem.config,
     )  # fmt: skip
     assert [image.tobytes() for image in outcome.images] == [find.image.pixels.tobytes() for find in found.finds]

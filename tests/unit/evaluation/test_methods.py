@@ -126,7 +126,7 @@ def test_the_meter_keeps_the_final_drawing_back() -> None:
     assert meter.affords(70)
     assert not meter.affords(71)
     meter.spend(50)
-    assert (meter.left, meter.affords(20), meter.affords(21)) == (20, True, False)
+    assert (meter.remaining, meter.affords(20), meter.affords(21)) == (20, True, False)
     slow = Meter(Budget("x", seconds=1e-9))
     slow.spend(1)
     assert not slow.affords(1)

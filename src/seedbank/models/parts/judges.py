@@ -49,7 +49,7 @@ GUARD = Budget(steps=3500, batch=256, rate=2e-3, averaging=0.998, seed=2306)
 
 
 @dataclass(frozen=True)
-class Pictures:
+class LabelledImages:
     """Training pictures, the same as the codec gives them back, and their labels, all on one device."""
 
     images: Tensor
@@ -57,13 +57,13 @@ class Pictures:
     labels: Tensor
 
     @classmethod
-    def of(cls, images: Images, decoded: Images, labels: Labels) -> Pictures:
-        """Pictures on the accelerator."""
+    def of(cls, images: Images, decoded: Images, labels: Labels) -> LabelledImages:
+        """LabelledImages on the accelerator."""
         return cls(*(torch.from_numpy(values).to(accelerator()) for values in (images, decoded, labels)))
 
-    def join(self, more: Pictures, first_label: int) -> Pictures:
+    def join(self, more: LabelledImages, first_label: int) -> LabelledImages:
         """These pictures and `more`, whose labels are counted from `first_label`."""
-        return Pictures(
+        return LabelledImages(
             torch.cat([self.images, more.images]),
             torch.cat([self.decoded, more.decoded]),
             torch.cat([self.labels, more.labels + first_label]),
@@ -154,9 +154,9 @@ def train_auditor(work: Path) -> Trained:
     none = torch.full((count,), len(PARTS), device=device)
 
     def loss(generator: torch.Generator) -> Tensor:
-        pictures, kinds = shown.draw(AUDITOR.batch - count, generator)
+        images, kinds = shown.draw(AUDITOR.batch - count, generator)
         empty = to_pixels(nothing[_some(nothing, count, generator)])
-        batch = spoil(torch.cat([pictures, empty]), generator, 0.5)
+        batch = spoil(torch.cat([images, empty]), generator, 0.5)
         with half_precision(device):
             logits = model(batch).logits
         return F.cross_entropy(logits.float(), torch.cat([kinds, none]), label_smoothing=0.02)
@@ -183,12 +183,12 @@ def latest(stage: str, work: Path) -> Trained:
 
 
 def _train_embedding(
-    name: str, model: Prototypes, output: str, pictures: Pictures, budget: Budget, work: Path
+    name: str, model: Prototypes, output: str, shown: LabelledImages, budget: Budget, work: Path
 ) -> Trained:
     model.to(accelerator())
 
     def loss(generator: torch.Generator) -> Tensor:
-        batch, kinds = pictures.draw(budget.batch, generator)
+        batch, kinds = shown.draw(budget.batch, generator)
         with half_precision(kinds.device):
             embeddings = model.network(spoil(batch, generator))[output].flatten(1)
         return model.loss(embeddings, kinds)
@@ -196,19 +196,19 @@ def _train_embedding(
     return fit(name, model, loss, budget, work)
 
 
-def _world(work: Path) -> Pictures:
+def _world(work: Path) -> LabelledImages:
     images, labels = balanced_set(work / "data", PER_PART)
-    return Pictures.of(images, _decoded("world", images, BALANCED_SEED, work), labels)
+    return LabelledImages.of(images, _decoded("world", images, BALANCED_SEED, work), labels)
 
 
-def _zoo(work: Path) -> Pictures:
+def _zoo(work: Path) -> LabelledImages:
     images, labels = zoo_set(work / "data")
-    return Pictures.of(images, _decoded("zoo", images, ZOO_SEED, work), labels)
+    return LabelledImages.of(images, _decoded("zoo", images, ZOO_SEED, work), labels)
 
 
 def _decoded(name: str, images: Images, seed: int, work: Path) -> Images:
     return through_codec(codec.latest(work).model, images, DECODING_NOISE, seed, work / "data" / f"{name}-decoded.npz")
 
 
-def _some(pictures: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    return torch.randint(len(pictures), (count,), generator=generator, device=pictures.device)
+def _some(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(len(images), (count,), generator=generator, device=images.device)

@@ -1,4 +1,4 @@
-"""Augmentations for the judges: pictures made worse in the ways in which generated pictures are worse.
+"""Augmentations for the judges: images made worse in the ways in which generated images are worse.
 
 The judges must hold on what a diffusion model makes, not only on clean renders: so they also see pictures through the codec,
 through the codec with noise on the latents, blurred, noisy, cropped and in other light.
@@ -19,19 +19,19 @@ from seedbank.models.parts.data import Images, Labels
 from seedbank.models.parts.loop import half_precision
 
 
-def spoil(pictures: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
+def spoil(images: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Crop, blur, grain and relight each picture by a random amount; ``[n, 3, 64, 64]`` in [-1, 1], and so is the result."""
-    count = len(pictures)
+    count = len(images)
 
     def draw(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator, device=pictures.device)
+        return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator, device=images.device)
 
-    pictures = _cropped(pictures, draw(1 - 0.12 * strength, 1.08), draw(-0.1, 0.1), draw(-0.1, 0.1))
+    images = _cropped(images, draw(1 - 0.12 * strength, 1.08), draw(-0.1, 0.1), draw(-0.1, 0.1))
     softness = draw(-0.5, 0.7 * strength).clamp(min=0)
-    pictures = pictures + softness * (_blurred(pictures) - pictures)
-    grain = torch.randn(pictures.shape, generator=generator, device=pictures.device)
-    pictures = pictures + draw(-0.06, 0.12 * strength).clamp(min=0) * grain
-    return (pictures * draw(0.85, 1.15) + draw(-0.1, 0.1)).clamp(-1, 1)
+    images = images + softness * (_blurred(images) - images)
+    grain = torch.randn(images.shape, generator=generator, device=images.device)
+    images = images + draw(-0.06, 0.12 * strength).clamp(min=0) * grain
+    return (images * draw(0.85, 1.15) + draw(-0.1, 0.1)).clamp(-1, 1)
 
 
 @torch.no_grad()
@@ -57,8 +57,8 @@ def through_codec(
 def decode(vae: AutoencoderKL, latents: Tensor) -> Images:
     """Unscaled latents to uint8 images."""
     with half_precision(vae.device):
-        pictures = vae.decode(latents.to(vae.device)).sample.float()
-    return np.asarray(((pictures.clamp(-1, 1) + 1) * 127.5 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).cpu())
+        images = vae.decode(latents.to(vae.device)).sample.float()
+    return np.asarray(((images.clamp(-1, 1) + 1) * 127.5 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).cpu())
 
 
 @torch.no_grad()
@@ -84,14 +84,14 @@ def broken(vae: AutoencoderKL, images: Images, labels: Labels, count: int, seed:
     return result
 
 
-def _cropped(pictures: Tensor, scale: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
+def _cropped(images: Tensor, scale: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
     zero = torch.zeros_like(scale)
     rows = torch.cat([torch.cat([scale, zero, dx], -1), torch.cat([zero, scale, dy], -1)], -2).squeeze(1)
-    grid = F.affine_grid(rows, list(pictures.shape), align_corners=False)
-    return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+    grid = F.affine_grid(rows, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def _blurred(pictures: Tensor) -> Tensor:
-    tap = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=pictures.device)
+def _blurred(images: Tensor) -> Tensor:
+    tap = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=images.device)
     kernel = torch.outer(tap, tap).div(256).expand(3, 1, 5, 5)
-    return F.conv2d(F.pad(pictures, (2, 2, 2, 2), mode="replicate"), kernel, groups=3)
+    return F.conv2d(F.pad(images, (2, 2, 2, 2), mode="replicate"), kernel, groups=3)

@@ -58,16 +58,16 @@ def train(work: Path) -> Trained:
     """Train the codec, or go on with it."""
     device = accelerator()
     images = np.concatenate([tail_set(work / "data")[0], zoo_set(work / "data")[0]])
-    vae, pictures = build().to(device), torch.from_numpy(images).to(device)
+    vae, pixels = build().to(device), torch.from_numpy(images).to(device)
     shape = (BUDGET.batch, 3, 64, 64)
     codec = recorded(
         Codec(vae), (torch.zeros(shape, device=device), torch.zeros(BUDGET.batch, 4, 16, 16, device=device))
     )
 
     def loss(generator: torch.Generator) -> Tensor:
-        picked = torch.randint(len(pictures), (BUDGET.batch,), generator=generator, device=device)
+        picked = torch.randint(len(pixels), (BUDGET.batch,), generator=generator, device=device)
         noise = torch.randn(BUDGET.batch, 4, 16, 16, generator=generator, device=device)
-        batch = to_pixels(pictures[picked])
+        batch = to_pixels(pixels[picked])
         return _loss(batch, *codec(batch, noise))
 
     return fit("vae", vae, loss, BUDGET, work)

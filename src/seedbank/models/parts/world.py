@@ -127,10 +127,10 @@ def photograph(shape: Shape, scene: Scene, rng: Generator, size: int = 64) -> Im
     shaded = _metal(distance, scene, 2 / fine)
     ground = _ground(points, scene) * _shade(_place(shape, scene, points - np.complex64(scene.shadow)))
     cover = np.clip(0.5 - distance * fine / 2, 0, 1)[..., None]
-    picture = cover * shaded + (1 - cover) * ground
-    picture = picture.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean((1, 3))
-    picture += rng.normal(0, scene.grain, picture.shape)
-    return Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
+    image = cover * shaded + (1 - cover) * ground
+    image = image.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean((1, 3))
+    image += rng.normal(0, scene.grain, image.shape)
+    return Image.fromarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8))
 
 
 def _place(shape: Shape, scene: Scene, points: Points) -> Distances:

@@ -118,9 +118,9 @@ def load_sibling_images(bank: Bank, siblings: Siblings) -> tuple[bytes, ...]:
 
 def draw_plain(concept: Concept, prompt: str, count: int) -> Sequence[Pixels]:
     """The images of the concept's first plain seeds under another prompt."""
-    from seedbank.models.drawing import plain_pictures
+    from seedbank.models.drawing import plain_images
 
-    return plain_pictures(concept.model_copy(update={"prompt": prompt}), count, lambda _done, _total: None)
+    return plain_images(concept.model_copy(update={"prompt": prompt}), count, lambda _done, _total: None)
 
 
 @contextmanager

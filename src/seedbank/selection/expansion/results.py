@@ -57,5 +57,5 @@ class ExpansionResult:
     @property
     def acceptance_rate(self) -> float:
         """Share of all seeds drawn that were accepted."""
-        drawn = sum(tried.drawn for tried in self.attempts.values())
-        return sum(tried.accepted for tried in self.attempts.values()) / drawn if drawn else 0.0
+        drawn = sum(attempts.drawn for attempts in self.attempts.values())
+        return sum(attempts.accepted for attempts in self.attempts.values()) / drawn if drawn else 0.0

@@ -194,7 +194,7 @@ def make_acceptance(
     family: Family,
     *,
     encoder: Encoder,
-    guard: Embed,
+    guard_encoder: Embed,
     criteria: Criteria,
     plain: Tensor | None = None,
 ) -> Acceptance:
@@ -204,7 +204,7 @@ def make_acceptance(
         references: the photos.
         family: the model, whose image codec the judges see the photos through.
         encoder: the objective's embedding.
-        guard: another embedding, in no objective.
+        guard_encoder: another embedding, in no objective.
         criteria: the recipe.
         plain: the guard's embeddings of what plain seeds draw, ``[n, G]``, for the contrast; None before any were drawn.
     """
@@ -216,7 +216,7 @@ def make_acceptance(
     found = Acceptance(
         guard=make_guard(
             references,
-            guard,
+            guard_encoder,
             seen=through_codec(references, family),
             slack=criteria.guard_slack,
             turns=criteria.guard_turns,

@@ -12,10 +12,10 @@ from seedbank.selection.search.results import Event, Observer
 class Clock:
     """An observer that adds up the seconds between one event and the next, and passes each event on.
 
-    What ``tell`` does with an event counts towards the event after it, since the selection waits for it.
+    What ``observe`` does with an event counts towards the event after it, since the selection waits for it.
     """
 
-    tell: Observer
+    observe: Observer
     seconds: dict[str, float] = field(default_factory=dict)
     """Since this was made, by :attr:`Event.stage`."""
     _last: float = field(default_factory=time.perf_counter)
@@ -25,4 +25,4 @@ class Clock:
         now = time.perf_counter()
         self.seconds[event.stage] = self.seconds.get(event.stage, 0.0) + now - self._last
         self._last = now
-        self.tell(event)
+        self.observe(event)

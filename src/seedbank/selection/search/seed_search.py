@@ -27,7 +27,7 @@ class SeedSearch:
         sampler: a pipeline with a prompt.
         references: photos of what to draw, of any size and aspect.
         encoder: the embedding whose gradient is followed.
-        guard: another embedding, never differentiated, that accepts or rejects.
+        guard_encoder: another embedding, never differentiated, that accepts or rejects.
         recipe: how to search.
         root: the integer, as a decimal string, that all draws derive from.
     """
@@ -35,7 +35,7 @@ class SeedSearch:
     sampler: Sampler
     references: Sequence[Image.Image]
     encoder: Encoder
-    guard: Embed
+    guard_encoder: Embed
     recipe: Recipe
     root: str = "0"
 
@@ -49,7 +49,11 @@ class SeedSearch:
     def acceptance(self) -> Acceptance:
         """The rule by which images are accepted, before anything is known of what plain seeds draw."""
         return make_acceptance(
-            self.photos, self.sampler.family, encoder=self.encoder, guard=self.guard, criteria=self.recipe
+            self.photos,
+            self.sampler.family,
+            encoder=self.encoder,
+            guard_encoder=self.guard_encoder,
+            criteria=self.recipe,
         )
 
     @property

@@ -2,7 +2,7 @@
 
 ::
 
-    select(pipeline, "a photo of a wingnut", photos, encoder=encoder, guard=guard)
+    select(pipeline, "a photo of a wingnut", photos, encoder=encoder, guard_encoder=guard)
 
 A library function: no storage, no tracking, no scheduler of jobs. Its stages can be called by themselves; see
 :mod:`~seedbank.selection.search.explore`, :mod:`~seedbank.selection.search.optimise` and :mod:`~seedbank.selection.search.draw`.
@@ -40,7 +40,7 @@ def select(
     references: Sequence[Image.Image],
     *,
     encoder: Encoder,
-    guard: Embed,
+    guard_encoder: Embed,
     recipe: Recipe = BALANCED,
     starts: int = 8,
     plain: int = 8,
@@ -56,7 +56,7 @@ def select(
         prompt: what to draw.
         references: photos of it, of any size and aspect.
         encoder: the embedding whose gradient is followed.
-        guard: another embedding, never differentiated, that accepts or rejects.
+        guard_encoder: another embedding, never differentiated, that accepts or rejects.
         recipe: how to search.
         starts: how many seeds to optimise.
         plain: how many plain seeds to draw for comparison.
@@ -74,7 +74,7 @@ def select(
         sampler=make_sampler(pipeline, prompt, config),
         references=references,
         encoder=encoder,
-        guard=guard,
+        guard_encoder=guard_encoder,
         recipe=recipe,
         root=root,
     )

@@ -49,7 +49,7 @@ def wanted(sampler: Sampler, find: Seed) -> torch.Tensor:
 def acceptance(wanted: torch.Tensor, sampler: Sampler, encoder: Any, guard: Any) -> Acceptance:
     """By the guard alone, as near as the furthest reference; copies are welcome, for the references are of the find's own kind."""
     criteria = replace(BALANCED, match_codec=False)
-    made = make_acceptance(wanted, sampler.family, encoder=encoder, guard=guard, criteria=criteria)
+    made = make_acceptance(wanted, sampler.family, encoder=encoder, guard_encoder=guard, criteria=criteria)
     judge = replace(make_guard(wanted, guard), copy_limit=1.1)
     return replace(made, guard=replace(judge, threshold=float(judge.near.min())), semantic_limit=inf)
 

@@ -120,7 +120,7 @@ def test_a_recipe_decides_what_is_asked(family: Family, encoder: Any, guard: Any
     references = stack_images(photos, 16, 16)
 
     def made(recipe: Any, **options: Any) -> Acceptance:
-        return make_acceptance(references, family, encoder=encoder, guard=guard, criteria=recipe, **options)
+        return make_acceptance(references, family, encoder=encoder, guard_encoder=guard, criteria=recipe, **options)
 
     usual = made(BALANCED)
     assert usual.semantic_limit == usual.targets.semantic_limit < inf
@@ -137,14 +137,14 @@ def test_a_recipe_decides_what_is_asked(family: Family, encoder: Any, guard: Any
 
 def test_two_references_set_no_semantic_limit(family: Family, encoder: Any, guard: Any, photos: Any) -> None:
     pair = stack_images(photos[:2], 16, 16)
-    assert make_acceptance(pair, family, encoder=encoder, guard=guard, criteria=BALANCED).semantic_limit == inf
+    assert make_acceptance(pair, family, encoder=encoder, guard_encoder=guard, criteria=BALANCED).semantic_limit == inf
 
 
 def test_what_plain_seeds_draw_makes_the_contrast(family: Family, encoder: Any, guard: Any, photos: Any) -> None:
     references = stack_images(photos, 16, 16)
-    rule = make_acceptance(references, family, encoder=encoder, guard=guard, criteria=BALANCED)
+    rule = make_acceptance(references, family, encoder=encoder, guard_encoder=guard, criteria=BALANCED)
     plain = rule.guard.embed(torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
-    known = make_acceptance(references, family, encoder=encoder, guard=guard, criteria=BALANCED, plain=plain)
+    known = make_acceptance(references, family, encoder=encoder, guard_encoder=guard, criteria=BALANCED, plain=plain)
     assert rule.guard.contrast is None
     assert known.guard.contrast is not None
     assert torch.equal(known.guard.contrast.direction, rule.against(plain).guard.contrast.direction)  # type: ignore[union-attr]

@@ -41,7 +41,7 @@ Run = Callable[..., Selection]
 def run(pipeline: Any, photos: Any, encoder: Any, guard: Any, sampler_config: SamplerConfig) -> Run:
     def _run(recipe: Recipe = SMALL, **options: Any) -> Selection:
         arguments = {"starts": 3, "plain": 2, "config": sampler_config, **options}
-        return select(pipeline, "ab", photos, encoder=encoder, guard=guard, recipe=recipe, **arguments)
+        return select(pipeline, "ab", photos, encoder=encoder, guard_encoder=guard, recipe=recipe, **arguments)
 
     return _run
 
@@ -161,7 +161,15 @@ def test_the_guard_is_asked_in_between_where_a_start_may_be_finished(
     stop = replace(SMALL.stop, near_enough=near_enough, stale=0, hacked=0)
     never = replace(SMALL, stop=stop, guard_slack=-1e3)
     found = select(
-        pipeline, "ab", photos, encoder=Content(), guard=guard, recipe=never, starts=3, plain=0, config=sampler_config
+        pipeline,
+        "ab",
+        photos,
+        encoder=Content(),
+        guard_encoder=guard,
+        recipe=never,
+        starts=3,
+        plain=0,
+        config=sampler_config,
     )
     assert [[metrics.guard is not None for metrics in find.trajectory] for find in found.finds] == [
         [True, near_enough, True, near_enough, True]
@@ -190,7 +198,15 @@ def test_out_of_reach_nothing_is_optimised(pipeline: Any, photos: Any, sampler_c
     """Not before it was asked what the effect of the name is: nothing, where all images are equally far."""
     recipe, blind = replace(SMALL, explore=Explore(size=128, batch=32)), Blind(references=5)
     found = select(
-        pipeline, "ab", photos, encoder=blind, guard=blind, recipe=recipe, starts=2, plain=2, config=sampler_config
+        pipeline,
+        "ab",
+        photos,
+        encoder=blind,
+        guard_encoder=blind,
+        recipe=recipe,
+        starts=2,
+        plain=2,
+        config=sampler_config,
     )
     assert (found.reachability, found.finds, len(found.plain)) == ("unreachable", (), 2)
     assert found.diagnosis.name_effect == 0.5

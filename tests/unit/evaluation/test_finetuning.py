@@ -87,7 +87,7 @@ def test_our_sampler_draws_with_the_copy(
     pipeline: Any, references: torch.Tensor, tune: Tune, sampler_config: SamplerConfig
 ) -> None:
     tuned = tune(pipeline, "a b", references, replace(FAST, steps=2))
-    noise = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     ours = make_sampler(tuned.pipeline, tuned.prompt, sampler_config).draw(noise)
     plain = make_sampler(pipeline, "a b", sampler_config).draw(noise)
     assert ours.shape == plain.shape
@@ -97,7 +97,7 @@ def test_our_sampler_draws_with_the_copy(
 def test_an_untrained_copy_draws_what_the_original_draws(
     pipeline: Any, references: torch.Tensor, sampler_config: SamplerConfig
 ) -> None:
-    noise = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     plain = make_sampler(pipeline, "a b", sampler_config).draw(noise)
     for tune in (textual_inversion, lora):
         tuned = tune(pipeline, "a b", references, replace(FAST, steps=0))

@@ -160,7 +160,15 @@ class Sampler:
         always drawn in batches of ``config.batch_size``, the last one filled up with its last seed: within a batch of one size, an
         image depends neither on its neighbours nor on its place (tested), so its bytes do not depend on how many are drawn together.
         Where memory does not suffice for such a batch, it is halved, and the last bits may be others.
+
+        Raises:
+            UsageError: noise of another shape.
         """
+        if noise.ndim != 4 or tuple(noise.shape[1:]) != self.noise_shape:
+            raise UsageError(
+                f"expected noise of shape {('n', *self.noise_shape)}, got {tuple(noise.shape)}; draw seeds with the model and the size "
+                "that they were found with"
+            )
         return self._in_fixed_batches(noise, self._finish, keys)
 
     @torch.no_grad()

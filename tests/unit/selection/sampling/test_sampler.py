@@ -271,6 +271,17 @@ def test_seeds_are_drawn_in_batches_of_one_size(pipeline: Any, sampler_config: S
     assert sizes == [3 * len(sampler.condition)] * 2 * len(sampler.steps)
 
 
+@pytest.mark.parametrize("shape", [(4, 8, 8), (1, 4, 16, 16), (1, 3, 8, 8)])
+def test_noise_of_another_shape_is_refused(
+    pipeline: Any, sampler_config: SamplerConfig, shape: tuple[int, ...]
+) -> None:
+    sampler = make_sampler(pipeline, "a b", sampler_config)
+    with pytest.raises(
+        UsageError, match=r"expected noise of shape \('n', 4, 8, 8\), got \(.*draw seeds with the model"
+    ):
+        sampler.draw(torch.zeros(shape))
+
+
 def test_pixels_there_and_back() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
     assert np.array_equal(to_pixels(from_pixels(pixels)), pixels)

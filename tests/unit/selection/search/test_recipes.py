@@ -46,7 +46,7 @@ recipes = st.builds(
     ),
     stop=st.builds(Stop, stale=count, improvement=number, hacked=count, cornered=count, near_enough=st.booleans()),
     gradient=st.one_of(
-        st.sampled_from(["calibrated", "full", "proxy"]),
+        st.sampled_from(["calibrated", "full"]),
         st.integers(1, 99).map("last:{}".format),
         st.integers(0, 999).map(lambda thousandths: f"one_vjp@0.{thousandths:03}"),
     ),

@@ -96,6 +96,7 @@ class Bank:
             advice = kind.ADVICE.format(concept=concept or "CONCEPT")
             raise kind.MISSING(f"no {named} in {self.store.url}; {advice}") from None
         record = kind.from_bytes(data)
+        # To the byte: a parser may accept other bytes for the same record, and some addresses are digests of inputs only.
         if record.address != address or record.concept != (concept or record.concept) or record.to_bytes() != data:
             raise VerificationError(
                 f"expected {named}, got {record.address} of {record.concept!r} at {key}; the object was changed in {self.store.url}"
@@ -108,6 +109,7 @@ class Bank:
 
     def newest_address(self, kind: type[KeptRecord], concept: str) -> str:
         """The address of that record, by the ledger alone; raises the kind's own error where nothing was announced."""
+        # The ledger says which is newest; a listing of the store knows no order in time.
         *_, newest = [None, *self.ledger.entries(concept=concept, event=kind.EVENT)]
         if newest is None:
             raise kind.MISSING(f"no {kind.KIND} of {concept!r} yet; {kind.ADVICE.format(concept=concept)}")
@@ -117,6 +119,7 @@ class Bank:
         """Store a record where there is none, and return what is kept: this one, or the one that another process stored first."""
         if self.store.put_new(record.place, record.to_bytes()):
             return record
+        # Lost the race: go on with the record that everybody else will read.
         return self.load(type(record), record.address, concept=record.concept)
 
     def record(self, event: str, *, concept: str, **data: object) -> Entry:
@@ -142,8 +145,10 @@ class Bank:
             requested_by: ids or names; schedules and DAGs among them are no people and left out.
         """
         who = people([*requested_by, self.settings.actor])
+        # Only machines ask: there is nobody to bar.
         if not who:
             return
+        # The people are part of the key: whoever else asks for the same thing must be barred too.
         key = sha256(canonical_json({"subject": subject, "requested_by": who}))
         self.record_once(event_of(stage), concept=concept, key=key, subject=subject, requested_by=list(who))
 

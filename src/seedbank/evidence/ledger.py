@@ -65,6 +65,7 @@ class _Seen:
         """Remember the next entry."""
         self.newest = entry
         if isinstance(key := entry.data.get("key"), str):
+            # The earliest entry under a key is the one; a later one adds nothing.
             self.numbers.setdefault((entry.event, entry.concept, key), entry.number)
 
     def replace(self, other: _Seen) -> None:
@@ -92,6 +93,7 @@ class Ledger:
             entry = self._follow(previous, event, actor, concept, data)
             if self.store.put_new(_key(entry.number), entry.to_bytes()):
                 return entry
+            # Another writer took the number: chain behind that entry.
             previous = self._read(entry.number)
         raise self._too_busy()
 
@@ -116,16 +118,19 @@ class Ledger:
                     return found
                 self._seen.newest = None  # entries were taken away since we looked: look again, and let verify tell
                 self._look_back(after)
+            # Every entry up to this number was looked through, so no twin can stand before it: the number is free, or taken.
             entry = self._follow(self._seen.newest, event, actor, concept, {**data, "key": key})
             if self.store.put_new(_key(entry.number), entry.to_bytes()):
                 self._seen.take(entry)
                 return entry
+            # Lost the race for the number, and the winner may have written this very event.
             self._catch_up()
         raise self._too_busy()
 
     def length(self) -> int:
         """The number of the newest entry, 0 for an empty ledger."""
         if self._seen.newest is None:
+            # Names alone tell the number: nothing need be read.
             return max(self._numbers(), default=0)
         self._catch_up()
         return self._seen.newest.number
@@ -145,6 +150,7 @@ class Ledger:
 
     def since(self, number: int) -> Iterator[Entry]:
         """Entries behind ``number``, in order."""
+        # By number: listing a long ledger costs more than the few entries behind.
         while (entry := self._find(number + 1)) is not None:
             number = entry.number
             yield entry
@@ -168,6 +174,7 @@ class Ledger:
             data = self.store.get(key)
             entry = Entry.from_bytes(data)
             count += 1
+            # Keys are listed in ascending order, so a gap shows as a wrong number.
             if key != _key(count) or entry.number != count:
                 raise VerificationError(
                     f"expected ledger entry {count}, got {key} with number {entry.number}; an entry was removed or moved"
@@ -177,6 +184,7 @@ class Ledger:
                     f"ledger entry {count} does not follow from entry {count - 1}; one of them was changed"
                 )
             previous = entry.digest
+            # Against the digest of the bytes just read: a chain that was rewritten from here on is consistent in itself.
             if wanted.pop(count, previous) != previous:
                 raise VerificationError(
                     f"ledger entry {count} is not the one a release pinned; the ledger was rewritten"
@@ -187,6 +195,7 @@ class Ledger:
             raise VerificationError(
                 f"a release pinned ledger entry {max(wanted)}, but the ledger ends at {count}; its newest entries were removed"
             )
+        # Only now: an iteration that is broken off, or fails, must leave no unchecked entry behind as seen.
         self._seen.replace(seen)
 
     def _follow(self, previous: Entry | None, event: str, actor: str, concept: str, data: dict[str, Any]) -> Entry:
@@ -204,10 +213,12 @@ class Ledger:
     def _look_back(self, after: int) -> None:
         """Know every entry behind ``after`` that was there at some time in this process; later ones are found when a write meets them."""
         seen = self._seen
+        # All behind `after` has been seen, and entries never change: nothing is read again.
         if seen.newest is not None and seen.start <= after <= seen.newest.number:
             if after > seen.start:
                 seen.begin(after, seen.newest)
             return
+        # `after` lies before what was seen, or behind its end: look anew.
         seen.numbers.clear()
         seen.begin(after, self._read(after) if after else None)
         for number in sorted(number for number in self._numbers() if number > after):
@@ -243,6 +254,7 @@ class Ledger:
         )
 
 
+# Ten digits with leading zeros, so that the order of keys is the order of numbers.
 _KEY = re.compile(r"ledger/(\d{10})\.json")
 
 

@@ -27,6 +27,7 @@ def event_of(stage: Stage) -> str:
 
 def people(names: Iterable[str]) -> tuple[str, ...]:
     """Who of ``names`` is a person, each once and sorted: no DAG and no schedule, and without the mark of where they typed."""
+    # `cli:dora` and `dora` are one person: where she typed it must not unbar her.
     found = {_without_prefix(name.strip()) for name in names if not name.startswith(_MACHINES)}
     return tuple(sorted(name for name in found if name))
 
@@ -41,11 +42,13 @@ def requesters(entries: Iterable[Entry], *, until: int | None = None) -> frozens
 
 def identity(name: str) -> str:
     """``name`` as it is compared: two spellings that differ in case, surrounding space or Unicode form mean one person."""
+    # NFKC (Unicode Annex 15) and full case folding: `ﬁ` and `fi`, `ß` and `ss` are one spelling.
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
 def asked_as(identities: Iterable[str], asked: Iterable[str]) -> str:
     """The name under which somebody who is known by ``identities`` is among those who ``asked``, or an empty string."""
+    # A login or address that somebody does not have is empty, and must match nobody.
     known = {identity(name) for name in identities} - {""}
     return next((name for name in sorted(asked) if identity(name) in known), "")
 

@@ -57,6 +57,7 @@ class Statement(Record):
             VerificationError: a name comes twice or has no SHA-256.
         """
         digests = {item.name: item.digests.get("sha256", "") for item in self.subject}
+        # Of a name that comes twice the mapping keeps the last digest and forgets the other.
         if len(digests) != len(self.subject) or not all(digests.values()):
             raise VerificationError("expected each subject of the statement once and with its sha256; do not use it")
         return digests
@@ -118,6 +119,7 @@ class Signer:
         from securesystemslib.dsse import Envelope
         from securesystemslib.signer import CryptoSigner
 
+        # What is signed is DSSE's PAE: "DSSEv1" SP len(type) SP type SP len(payload) SP payload. So the type is covered too.
         envelope = Envelope(statement.to_bytes(), PAYLOAD_TYPE, {})
         envelope.sign(CryptoSigner(self._private()))
         return canonical_json(envelope.to_dict())
@@ -137,6 +139,7 @@ class Signer:
 
         try:
             key = load_pem_private_key(self.path.read_bytes(), None)
+        # TypeError is how cryptography says that a key needs a password.
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise OutsideError(
                 f"cannot read the signing key {self.path}: {error}; restore it from its backup"
@@ -158,9 +161,12 @@ def open_envelope(data: bytes, key: PublicKey) -> Statement:
 
     try:
         envelope = Envelope.from_dict(json.loads(data))
+        # What the parser passed over does not come back when it is written again.
         canonical = canonical_json(envelope.to_dict()) == data
+    # RecursionError: JSON from outside may be nested as deep as it likes.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FormatError) as error:
         raise VerificationError(f"expected a DSSE envelope, got {len(data)} other bytes; it was changed") from error
+    # Exactly one: `verify` passes over signatures of keys it was not given, so their bytes could change unseen.
     if not canonical or envelope.payload_type != PAYLOAD_TYPE or len(envelope.signatures) != 1:
         raise VerificationError(
             "expected a canonical DSSE envelope with one signature; bytes outside the payload were changed"
@@ -174,6 +180,7 @@ def open_envelope(data: bytes, key: PublicKey) -> Statement:
             "the content was changed or another key signed it"
         ) from error
     statement = Statement.from_bytes(envelope.payload)
+    # Signed are the payload's bytes, used is what was parsed of them: both must say the same.
     if statement.to_bytes() != envelope.payload:
         raise VerificationError("expected a canonical in-toto statement in the envelope, got another form of it")
     return statement
@@ -193,6 +200,7 @@ def ensure_key(folder: Path, name: KeyName) -> Signer:
                 f"expected the private key {signer.path} beside {public.name}, it is gone; restore it from its backup"
             )
         _write_new(signer.path, _new_private_key())
+    # Derived from the private key on disk, which may be another process's: whoever lost the race publishes the winner's.
     if not public.exists():
         _write_new(public, signer.public.pem.encode(), mode=0o644)
     return signer
@@ -217,6 +225,7 @@ def _write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             file.write(data)
             file.flush()
             Path(file.name).chmod(mode)
+            # link(2) fails where the name exists; rename(2) would replace a key that others already trust.
             os.link(file.name, path)
     except FileExistsError:
         return

@@ -58,6 +58,7 @@ def publish(bank: Bank, dossier_digest: str, *, today: date | None = None) -> Re
     dossier = bank.load(Dossier, dossier_digest)
     folder = release_folder(dossier.concept, dossier_digest)
     signer = ensure_key(bank.settings.keys, "release")
+    # A folder with a statement is a release: nothing in it is written any more, whatever the gates say today.
     release = None
     if not bank.store.exists(f"{folder}/{STATEMENT}"):
         release = _make(bank, folder, _gather(bank, dossier, today), signer)
@@ -105,9 +106,13 @@ def _make(bank: Bank, folder: str, parts: Approved, signer: Signer) -> Release |
     """Write the files, verify them as an auditor would, then the statement; None if another process signed this release first."""
     files = release_files(bank, parts)
     for name, data in files.items():
+        # Not new-only: a killed publication may have left files of another day, with other rights.
         bank.store.put(f"{folder}/{name}", data)
+    # Sealed in memory, checked against what the store gives back, and only then stored: a file too many or bytes that a
+    # store damaged end the publication unsigned.
     sealed = signer.seal(_statement(files))
     held = verify_files({**read_stored(bank, folder), STATEMENT: sealed}, signer.public)
+    # Two publishers may differ in what the moment decides: the first statement is the release.
     if not bank.store.put_new(f"{folder}/{STATEMENT}", sealed):
         return None
     return Release(folder, held.manifest, sha256(sealed))
@@ -188,6 +193,7 @@ def _read_back(bank: Bank, folder: str, key: PublicKey) -> Release:
 
 def _put_on_record(bank: Bank, release: Release, dossier: Dossier) -> Release:
     manifest = release.manifest
+    # A folder's name has 12 of the digest's 64 digits.
     if manifest.dossier != dossier.digest:
         raise VerificationError(
             f"expected the release of dossier {dossier.digest} in {release.folder}, got that of {manifest.dossier}"

@@ -164,5 +164,6 @@ def newest_release_folder(bank: Bank, concept: str) -> str:
 def pinned_entries(bank: Bank) -> dict[int, str]:
     """Digests of ledger entries, by number, that the releases in the store pin, for :meth:`~seedbank.evidence.ledger.Ledger.verify`."""
     manifests = (key for key in bank.store.keys("releases/") if key.endswith(f"/{MANIFEST}"))
+    # Signatures are not checked here: a forged pin can make a ledger fail, never pass.
     pins = (Manifest.from_bytes(bank.store.get(key)).ledger for key in manifests)
     return {pin.number: pin.entry for pin in pins}

@@ -83,6 +83,7 @@ class ReplayReport:
         worst = max(image.difference for image in self.images)
         unequal = sum(not image.equal for image in self.images)
         found = f"{unequal} of {count} images are not equal, the worst differs by {worst} of 255"
+        # Some file itself is not the approved one, however close what was drawn comes to it.
         if unequal > sum(image.difference > LEVEL for image in self.images):
             return f"{found}; a published file does not have the pixels that were approved: run `seedbank verify` on the release"
         if self.differences:
@@ -119,6 +120,7 @@ def replay_files(
     manifest = Manifest.from_bytes(files[MANIFEST])
     published = [_read(files, item) for item in manifest.images]
     sampler = recorded_sampler(manifest.model, prompt=manifest.prompt, config=manifest.sampler, source=model)
+    # In the batches of the trial: another size sums in another order.
     size, images = sampler.config.batch_size, list[Replayed]()
     for first in range(0, len(published), size):
         batch = published[first : first + size]
@@ -161,6 +163,7 @@ def _read(files: Files, item: ReleasedImage) -> _Published:
 
 def _compare(published: _Published, drawn: np.ndarray) -> Replayed:
     same = drawn.shape == published.pixels.shape
+    # As int, for differences of uint8 wrap around.
     worst = int(np.abs(drawn.astype(int) - published.pixels.astype(int)).max()) if same else 255
     approved = pixel_digest(published.pixels) == published.item.candidate.pixels
     return Replayed(published.item.file, approved=approved, difference=worst)

@@ -60,10 +60,13 @@ def verify_files(files: Files, key: PublicKey) -> VerifiedRelease:
         raise VerificationError(
             f"expected {STATEMENT}, it is missing; this is no release, or its publication was not finished"
         )
+    # 1. Who signed, and that it is about a release and nothing else that the key may have signed.
     statement = open_envelope(files[STATEMENT], key)
     if statement.predicate_type != PREDICATE:
         raise VerificationError(f"expected a statement about a release, got {statement.predicate_type!r}")
+    # 2. From here on every byte is one that was signed.
     check_files(files, statement.digests())
+    # 3. Canonical to the byte: what a parser passes over would be signed and never looked at.
     stored = files.get(MANIFEST, b"")
     manifest = Manifest.from_bytes(stored)
     if statement.predicate.get("manifest") != sha256(stored) or manifest.to_bytes() != stored:
@@ -74,6 +77,7 @@ def verify_files(files: Files, key: PublicKey) -> VerifiedRelease:
 
 def check_files(files: Files, signed: Mapping[str, str]) -> None:
     """Check that ``files``, the statement apart, are exactly those ``signed``."""
+    # Both ways: a file that nobody signed would borrow the credit of those beside it.
     found = files.keys() - {STATEMENT}
     if missing := sorted(signed.keys() - found):
         raise VerificationError(f"expected {_shown(missing)}, not there; the release is not complete")
@@ -93,6 +97,7 @@ def check_content(files: Files, manifest: Manifest) -> None:
     if sha256(files[DOSSIER]) != manifest.dossier:
         raise VerificationError(f"expected dossier {manifest.dossier}, got {sha256(files[DOSSIER])}")
     dossier = Dossier.from_bytes(files[DOSSIER])
+    # 4. and 5. What belongs together by digest, now that each part is known to be as it was signed.
     _check_decisions(files, manifest)
     _check_origin(manifest, dossier)
     for item in manifest.images:
@@ -112,6 +117,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     files = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        # A link shows bytes that are not in the folder, and may show others tomorrow.
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise VerificationError(
                 f"expected only plain files in a release, {_shown([name])} is none; get the release again"
@@ -137,11 +143,13 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def _check_decisions(files: Files, manifest: Manifest) -> None:
+    # The release key has vouched for the manifest by now, and so for the review key in it.
     key = PublicKey(manifest.review_key)
     signed = tuple(read_decision(files[decision_file(item.seat)], key) for item in manifest.decisions)
     if signed != manifest.decisions or any(item.dossier != manifest.dossier for item in signed):
         raise VerificationError("expected the decisions of the manifest about its dossier, got others in decisions/")
     try:
+        # Without a roster: an auditor has none, and people come and go.
         check_approval(signed, manifest.requested_by, None)
     except NotApproved as error:
         raise VerificationError(f"the decisions do not allow this release: {error}") from error
@@ -165,8 +173,10 @@ def _check_image(files: Files, item: ReleasedImage) -> None:
     image, seed = files.get(item.file, b""), files.get(item.seed_file, b"")
     if sha256(image) != item.candidate.image:
         raise VerificationError(f"{item.file} is not the picture that was approved ({item.candidate.image})")
+    # The pixels too: a decoder here may see something else in the same file than the reviewers' did.
     if pixel_digest(np.asarray(decode(image))) != item.candidate.pixels:
         raise VerificationError(f"the pixels of {item.file} are not those that were approved ({item.candidate.pixels})")
     found = Seed.from_safetensors(seed)
+    # Written again it must be the same file: a safetensors header has room for bytes that no seed needs.
     if found.digest != item.candidate.seed or found.lineage != item.lineage or found.to_safetensors() != seed:
         raise VerificationError(f"{item.seed_file} is not the seed that was approved ({item.candidate.seed})")

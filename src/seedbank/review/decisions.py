@@ -84,13 +84,17 @@ def record_decision(
         via=via,
     )
     others = [found for other in range(1, SEATS + 1) if other != seat and (found := decision_of(bank, dossier, other))]
+    # By the ledger of this moment: somebody may have asked for images since the form was opened.
     check_person(decision, bank.requesters(frozen.concept), load_roster(bank.settings.roster))
     check_different([decision, *others])
+    # Not of an answer on record: it stands, and a retry must be able to put it on the ledger after rights have run out.
     if verdict == "publish" and decision_of(bank, dossier, seat) is None:
         cleared(bank, frozen.concept, frozen.references, today=today)
     signed = SignedDecision(decision, ensure_key(bank.settings.keys, "review").seal(decision.statement()))
+    # New-only: a seat answers once. Whoever comes second gets what is kept, if it says the same.
     if not bank.store.put_new(decision_key(dossier, seat), signed.envelope):
         signed = _same_answer(decision, signed_decision(bank, dossier, seat))
+    # Envelope first, then the ledger: an entry never names an envelope that is not there.
     settle(bank, signed)
     return signed.decision
 
@@ -122,6 +126,7 @@ def approved(bank: Bank, dossier: Dossier) -> Approval:
             "publish" with a reason, signed and on the ledger; the message says what.
     """
     try:
+        # The list is complete before it is used: the chain holds only once its last entry was checked.
         entries = [entry for entry in bank.ledger.verified() if entry.concept == dossier.concept]
         _check_frozen(entries, dossier)
         decided = [entry for entry in entries if entry.event == "decision.recorded"]
@@ -131,9 +136,12 @@ def approved(bank: Bank, dossier: Dossier) -> Approval:
         approval = Approval(
             tuple(signed for signed, _ in found), last, tuple(sorted(requesters(entries, until=last.number)))
         )
+        # Barred is whoever asked up to now. The approval itself names only those up to the last decision, so that a killed
+        # publication that is finished later writes the same bytes.
         check_approval(approval.decisions, requesters(entries), load_roster(bank.settings.roster))
     except NotApproved:
         raise
+    # Whatever is odd means no. A store that fails says neither yes nor no, and stays an error to try again.
     except (RefusedError, UsageError) as error:
         raise NotApproved(f"dossier {dossier.digest[:12]} is not approved: {error}") from error
     return approval
@@ -165,6 +173,7 @@ def check_approval(decisions: Collection[Decision], requested_by: Collection[str
 def check_person(decision: Decision, requested_by: Collection[str], roster: Roster | None) -> None:
     """Raise :class:`~seedbank.errors.NotApproved` if this person may not answer at all: any name of theirs is among who asked."""
     person = roster.reviewers.get(decision.reviewer) if roster else None
+    # Under every name: a request knows a login where a decision knows an id.
     called = {decision.reviewer, decision.name, decision.login} | (person.called if person else frozenset())
     if name := asked_as(called, requested_by):
         also = "" if name == decision.reviewer else f" (as {name})"
@@ -190,6 +199,7 @@ def _on_record(bank: Bank, decided: Sequence[Entry], dossier: Dossier, seat: int
     if signed is None:
         raise NotApproved(f"seat {seat} has not answered on dossier {dossier.digest[:12]}; review it in Airflow")
     for entry in decided:
+        # The digest ties the entry to these bytes: anyone who can sign could put another envelope in the seat's place.
         if entry.data.get("envelope") == signed.digest and entry.data.get("key") == _entry_key(signed.decision):
             return signed, entry
     raise NotApproved(
@@ -213,6 +223,7 @@ def _check_asked(entries: Sequence[Entry], dossier: Dossier) -> None:
 
 def _same_answer(given: Decision, recorded: SignedDecision | None) -> SignedDecision:
     """The recorded answer if ``given`` says the same."""
+    # A task that is retried gives the same answer at a later time.
     if recorded is None or recorded.decision.model_copy(update={"time": given.time}) != given:
         said = f"{recorded.decision.reviewer}: {recorded.decision.verdict}" if recorded else "something unreadable"
         raise NotApproved(

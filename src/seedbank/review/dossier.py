@@ -38,7 +38,9 @@ def prepare_dossier(
         RefusedError: the trial has no candidate that the guard accepts.
         VerificationError: a picture is missing or is not the one the trial names.
     """
+    # First, also where the dossier is there already: whoever asks is barred either way.
     bank.request("dossier", concept=trial.concept, subject=trial.key, requested_by=requested_by)
+    # Flags depend on the day: frozen anew, the same trial could have a second dossier.
     if found := frozen_dossier(bank, trial):
         return found
     accepted = tuple(candidate for candidate in trial.candidates if candidate.accepted)

@@ -49,6 +49,7 @@ def _search_flags(trial: Trial, candidates: Sequence[Candidate]) -> list[str]:
         flags.append(
             f"the guard accepted {len(candidates)} of {len(trial.candidates)} candidates; only those are shown"
         )
+    # The best of all plain seeds is what luck alone reached.
     unsure = [item for item in candidates if item.scores.guard < trial.pool.guard_max]
     if unsure:
         flags.append(f"the guard is not sure: {_names(unsure)} scored below the best of {trial.pool.size} plain seeds")
@@ -87,10 +88,12 @@ def _copy_flags(candidates: Sequence[Candidate], images: TrialImages) -> list[st
 
 
 def _nearest(thumbnail: npt.NDArray[np.float32], others: Thumbnails) -> float:
+    # Root mean square over pixels and channels; without photos the largest there is.
     return min((float(np.sqrt(np.mean((thumbnail - other) ** 2))) for other in others), default=1.0)
 
 
 def _thumbnail(image: Image.Image) -> npt.NDArray[np.float32]:
+    # BOX averages whole areas, in which noise and traces of compression cancel.
     return np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BOX), np.float32) / np.float32(255)
 
 

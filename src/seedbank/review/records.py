@@ -97,6 +97,7 @@ class Decision(Record):
     def from_statement(cls, statement: Statement) -> Decision:
         """Read a decision back; raises :class:`~seedbank.errors.VerificationError` if the statement is not one."""
         decision = cls.from_bytes(canonical_json(statement.predicate))
+        # Subject and predicate both name the dossier, and in-toto's tools look at the subject only.
         if statement.predicate_type != PREDICATE or statement.digests() != {
             _subject(decision.dossier): decision.dossier
         }:
@@ -130,6 +131,7 @@ def signed_decision(bank: Bank, dossier: str, seat: int) -> SignedDecision | Non
     except KeyError:
         return None
     decision = read_decision(envelope, PublicKey.read(bank.settings.keys / "review.pub"))
+    # A signature says nothing about the place: one answer copied to the other seat would count twice.
     if (decision.dossier, decision.seat) != (dossier, seat):
         raise VerificationError(
             f"expected the decision of seat {seat} on dossier {dossier[:12]}, got that of seat {decision.seat} on "

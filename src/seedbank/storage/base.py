@@ -22,6 +22,7 @@ def check_key(key: str) -> str:
         UsageError: absolute, empty, too long, with ``..`` or with characters that stores and shells disagree on.
     """
     parts = key.split("/")
+    # The pattern lets only ASCII through, so characters are bytes.
     if not _KEY.fullmatch(key) or any(part in {".", ".."} for part in parts) or len(key) > MAX_KEY_BYTES:
         raise UsageError(
             f"expected an object key like 'trials/wingnut/1.json', got {key!r}; derive keys from names and digests"

@@ -51,6 +51,7 @@ class LocalStore:
         """The bytes under ``key``; raises :class:`KeyError` when there are none."""
         try:
             return self.path(key).read_bytes()
+        # A key that is another key's folder, or lies below one, is a missing key here as in S3.
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise KeyError(key) from None
         except OSError as error:
@@ -71,6 +72,7 @@ class LocalStore:
         target = self.path(key)
         temporary = self._write_temporary(data)
         try:
+            # link(2) is atomic and fails with EEXIST: of many racers one wins. rename(2) would replace.
             _in_folder(target, lambda: os.link(temporary, target))
         except FileExistsError:
             return False
@@ -90,6 +92,7 @@ class LocalStore:
         found = (
             Path(folder, name).relative_to(self.root).as_posix() for folder, _, names in os.walk(base) for name in names
         )
+        # By code point: for ASCII keys the order in which S3 lists them (UTF-8 binary).
         yield from sorted(key for key in found if key.startswith(prefix) and not key.startswith(f"{_TEMPORARY}/"))
 
     def delete(self, key: str) -> None:
@@ -107,11 +110,13 @@ class LocalStore:
 
     def _write_temporary(self, data: bytes) -> Path:
         """``data`` in a file of its own below ``root``, apart from every key: a killed write leaves nothing among the objects."""
+        # Below the root, for rename and link work within one file system only.
         path = self.root / _TEMPORARY / uuid.uuid4().hex
         try:
             with _in_folder(path, lambda: path.open("xb")) as file:
                 file.write(data)
                 file.flush()
+                # Bytes before the name: after a power cut no key may name an empty file.
                 os.fsync(file.fileno())
         except OSError as error:
             path.unlink(missing_ok=True)
@@ -123,6 +128,7 @@ class LocalStore:
 
 def _in_folder(path: Path, act: Callable[[], T]) -> T:
     """What ``act`` gives, which needs the folder of ``path``; the folder is made if it is not there yet."""
+    # The folder is nearly always there: it costs nothing to find that out by doing.
     try:
         return act()
     except FileNotFoundError:

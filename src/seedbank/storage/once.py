@@ -40,6 +40,7 @@ class ReadOnce:
 
     def put_new(self, key: str, data: bytes) -> bool:
         """Store ``data`` unless something is there; True if this call stored it."""
+        # Kept is only what was there, and where something is there this writes nothing.
         return self.store.put_new(key, data)
 
     def exists(self, key: str) -> bool:

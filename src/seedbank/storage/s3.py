@@ -75,6 +75,7 @@ def connect(env: Mapping[str, str] | None = None) -> tuple[Minio, urllib3.PoolMa
         access_key=env["AWS_ACCESS_KEY_ID"],
         secret_key=env["AWS_SECRET_ACCESS_KEY"],
         session_token=env.get("AWS_SESSION_TOKEN"),
+        # With a region given, minio does not ask the server for the bucket's location first, which a policy may deny.
         region=env.get("AWS_REGION", "us-east-1"),
         secure=env.get("SEEDBANK_S3_SECURE", "true").lower() not in {"false", "0", "no"},
         http_client=pool,
@@ -120,6 +121,7 @@ class Bucket:
             return self._read(key, limit)
 
     def _read(self, key: str, limit: int) -> bytes:
+        # minio takes a length of 0 for the whole object.
         response = self.client.get_object(self.name, key, length=limit)
         try:
             return bytes(response.read())
@@ -139,6 +141,7 @@ class Bucket:
         try:
             yield
         except S3Error as error:
+            # By code, not by status: NoSuchBucket is a 404 too, and no missing object.
             if missing is not None and error.code == "NoSuchKey":
                 raise KeyError(missing) from None
             advice = ADVICE.get(error.code or "", "look at the server's log")
@@ -147,7 +150,9 @@ class Bucket:
             raise StoreError(
                 f"cannot {doing} in s3://{self.name}: the answer is not S3's; check SEEDBANK_S3_ENDPOINT"
             ) from error
+        # ValueError is what minio raises for a bucket's name or a key that it refuses itself.
         except (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # The cause's name only: the text of a MaxRetryError quotes the URL.
             kind = type(getattr(error, "reason", None) or error).__name__
             raise StoreError(
                 f"cannot {doing} in s3://{self.name}: {kind}; check SEEDBANK_S3_ENDPOINT, SEEDBANK_S3_SECURE and the network"
@@ -232,6 +237,7 @@ class S3Store:
     @cached_property
     def _writes_conditionally(self) -> bool:
         path = self._path(probe_key("conditional"))
+        # Other bytes the second time: `_put_new` takes equal ones for its own write whose answer was lost.
         first, second = self._put_new(path, b"1"), self._put_new(path, b"2")
         self._remove_all(path)
         return first and not second
@@ -240,6 +246,7 @@ class S3Store:
         key = probe_key("versions")
         self.put(key, b"1")
         self.put(key, b"2")
+        # Seen, not asked: what a server says of its versioning need not be what it does.
         count = len(self._versions(self._path(key)))
         self._remove_all(self._path(key))
         return count > 1
@@ -251,7 +258,9 @@ class S3Store:
             version = client.put_object(name, path, io.BytesIO(b"1"), 1).version_id
             try:
                 until = datetime.now(UTC) + timedelta(days=1)
+                # GOVERNANCE, which `_remove_all` may bypass; nobody could remove a COMPLIANCE probe before its time.
                 client.set_object_retention(name, path, Retention(GOVERNANCE, until), version_id=version)
+                # By version: without one S3 only lays a delete marker on top, which no lock forbids.
                 client.remove_object(name, path, version_id=version)
                 locked = False
             except S3Error as error:
@@ -262,10 +271,12 @@ class S3Store:
     def _put_new(self, path: str, data: bytes) -> bool:
         for _ in range(ATTEMPTS):
             status = self._put_if_none(path, data)
+            # 412 Precondition Failed (RFC 9110, 15.5.13): somebody was first.
             if status in {200, 412}:
                 return status == 200
             if status is None and self._stored(path) == data:
                 return True  # the answer was lost on its way, the write was not
+            # 409 ConditionalRequestConflict: another write of this key was under way, and S3 asks to try again.
             if status not in {None, 409, 500, 502, 503, 504}:
                 raise StoreError(
                     f"cannot write {path} in s3://{self.bucket.name}: HTTP {status}; check credentials, bucket and clock"
@@ -279,6 +290,8 @@ class S3Store:
         with self.bucket.errors(f"sign a write of {path}"):
             url = self.bucket.client.presigned_put_object(self.bucket.name, path, expires=PRESIGNED)
         try:
+            # A presigned URL signs the host alone, so this header may be added. No repeats by urllib3: the second would meet the
+            # first one's bytes and bring back a 412 that looks like another writer's.
             answer = self.bucket.http.request(
                 "PUT", url, body=data, headers={"If-None-Match": "*"}, retries=False, redirect=False
             )
@@ -295,11 +308,13 @@ class S3Store:
     def _versions(self, path: str) -> list[str]:
         with self.bucket.errors(f"list versions of {path}"):
             found = self.bucket.client.list_objects(self.bucket.name, prefix=path, include_version=True)
+            # A prefix finds longer keys as well.
             return [item.version_id for item in found if item.object_name == path]
 
     def _remove_all(self, path: str) -> None:
         with self.bucket.errors(f"remove {path}"):
             doomed = [DeleteObject(path, version) for version in self._versions(path)]
+            # minio removes as its errors are read: without list() nothing is sent.
             list(self.bucket.client.remove_objects(self.bucket.name, doomed, bypass_governance_mode=True))
 
     def _path(self, key: str) -> str:

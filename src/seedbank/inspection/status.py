@@ -71,6 +71,7 @@ def status(bank: Bank) -> list[ConceptStatus]:
     """Where each concept of the ledger stands, in alphabetical order."""
     stories: dict[str, list[Entry]] = {}
     for entry in bank.ledger.entries():
+        # Files of no concept are on record under `_unsorted`, which no concept can be called.
         if re.fullmatch(NAME_PATTERN, entry.concept):
             stories.setdefault(entry.concept, []).append(entry)
     return [concept_status(concept, stories[concept]) for concept in sorted(stories)]
@@ -149,6 +150,7 @@ class _Story:
         self.waiting.discard(photo)
         self.bad.discard(photo)
         self.fresh += 1
+        # Later stages stay: new photos change nothing that is frozen, they are only told of.
         if self.stage in ("photos in", "photos refused"):
             self._move("photos in", entry, self._photos())
 
@@ -157,6 +159,7 @@ class _Story:
             self.copies += 1
         else:
             (self.bad if entry.event == "intake.quarantined" else self.waiting).add(_photo(entry))
+        # Once a set was refused, that refusal is the news until a photo is accepted.
         if self.stage == "photos in" or (self.stage == "photos refused" and not self.judged):
             self._move(self.stage, entry, self._photos())
 
@@ -168,11 +171,13 @@ class _Story:
 
     def _decided(self, entry: Entry) -> None:
         data = entry.data
+        # An answer about an older dossier, or one put on record late, moves nothing.
         if data.get("dossier") != self.dossier or self.stage == "released":
             return
         self.answered[int(data["seat"])] = frozenset({str(data.get("reviewer")), str(data.get("login", ""))})
         if data.get("verdict") != "publish":
             self._move("rejected", entry, f"by {data.get('reviewer')}: {data.get('reason')}")
+        # One no is final, whatever the other seat says.
         elif self.stage != "rejected":
             stage: Stage = "approved" if len(self.answered) == SEATS else "waiting for review"
             self._move(stage, entry, f"dossier {_short(self.dossier)}, {len(self.answered)} of {SEATS} answers")

@@ -79,6 +79,7 @@ class _Graph:
         """Everything that can be reached from ``digest``, in the order of the way."""
         seen, open_ends = set[str](), [digest]
         while open_ends:
+            # Ways meet again (one photo in many sets): each node is followed once.
             new = edges.get(open_ends.pop(), set()) - seen
             seen |= new
             open_ends += new
@@ -95,6 +96,7 @@ def trace(bank: Bank, digest: str) -> Trace:
     if not re.fullmatch(rf"[0-9a-f]{{{MIN_PREFIX},64}}", digest):
         raise UsageError(f"expected {MIN_PREFIX} to 64 hex digits of a digest, got {digest!r}")
     graph = _Graph()
+    # In the order of the way: the first description of a digest stands, and releases find decisions among the nodes.
     for read in (_photos, _sets, _trials, _expansions, _dossiers, _releases):
         read(bank, graph)
     matches = [node for node in graph.nodes.values() if node.digest.startswith(digest)]
@@ -151,6 +153,7 @@ def _trials(bank: Bank, graph: _Graph) -> None:
 
 
 def _candidate(graph: _Graph, trial: Trial, candidate: Candidate, how: str) -> None:
+    # A plain seed is its own start, and must not come from itself.
     start = () if candidate.start == candidate.seed else (candidate.start,)
     seeds = f"{trial.folder}/seeds"
     for digest in start:
@@ -215,4 +218,5 @@ def _records(bank: Bank, prefix: str) -> Iterator[str]:
 
 
 def _events(bank: Bank, digest: str) -> tuple[Entry, ...]:
+    # Within the values: some keys are made of a digest and more, as a decision's of dossier and seat.
     return tuple(entry for entry in bank.ledger.entries() if any(digest in str(value) for value in entry.data.values()))

@@ -105,6 +105,7 @@ def image(
 
 def _page(bank: Bank, folder: str, page: str) -> Response:
     """A page that validation wrote; nothing else of the store can be asked for."""
+    # The store refuses keys with "..": from `data-docs/` no path climbs out.
     if page != "report.html" and not page.startswith("data-docs/"):
         raise HTTPException(404, f"{folder} has no page {page!r}")
     kind = mimetypes.guess_type(page)[0] or "application/octet-stream"
@@ -158,6 +159,7 @@ def _png(data: bytes, headers: Mapping[str, str]) -> Response:
 
 def _html(page: Page) -> HTMLResponse:
     """A page that may load nothing from elsewhere and run no script but its own."""
+    # frame-ancestors: Airflow shows the board in a frame of its own origin; no other page may frame it.
     policy = f"default-src 'none'; img-src 'self'; style-src 'nonce-{page.nonce}'; script-src 'nonce-{page.nonce}'; connect-src 'self'"
     headers = {"Content-Security-Policy": f"{policy}; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"}
     return HTMLResponse(page.html, headers=headers | {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})

@@ -46,6 +46,7 @@ def body(case: Case, seat: int) -> str:
 
 def escape(text: str) -> str:
     """``text`` as plain text of one line of Markdown."""
+    # Any ASCII punctuation may be escaped with a backslash (CommonMark 2.4).
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
 
 

@@ -48,6 +48,7 @@ class Case:
             raise UsageError(
                 f"expected a dossier of {concept!r}, got {digest[:12]} of {dossier.concept!r}; give the right digest"
             )
+        # Whoever triggered this run counts at once, before `open` has written it down.
         roster, requesters = load_roster(bank.settings.roster), bank.requesters(concept).union(people([order.user]))
         return cls(bank, order, digest, dossier, roster, requesters)
 
@@ -81,6 +82,7 @@ class Case:
 
     def confirm(self, decision: Decision) -> Decision:
         """Make sure that a decision in the store is on the ledger too: the task that signed it may have been killed in between."""
+        # Not `settle` alone: whether this person may answer is asked again. One who left the roster stays named, and is refused.
         return record_decision(
             self.bank,
             dossier=decision.dossier,
@@ -151,6 +153,7 @@ def _latest_dossier(bank: Bank, order: Order) -> str:
     frozen = [
         str(entry.data["key"])
         for entry in bank.ledger.entries(concept=order.one_concept(), event="dossier.frozen")
+        # Both in UTC, ISO 8601 with seconds: compared as text they are compared as times.
         if entry.time <= order.since.astimezone(UTC).isoformat(timespec="seconds")
     ]
     if not frozen:

@@ -62,6 +62,7 @@ class ReviewGate(HITLOperator):  # type: ignore[misc]  # Airflow is not typed fo
         from seedbank.orchestration.cases import Case
 
         case = Case.of(Order.of(context, DOSSIERS))
+        # Before all else: a cleared task must neither ask again nor skip over an answer that is signed.
         if decision := case.decision(self.seat):
             self.log.info("seat %d has answered: %s by %s", self.seat, decision.verdict, decision.reviewer)
             return _summary(case.confirm(decision))
@@ -83,15 +84,20 @@ class ReviewGate(HITLOperator):  # type: ignore[misc]  # Airflow is not typed fo
         from seedbank.review.decisions import record_decision
 
         case = Case.of(Order.of(context, DOSSIERS))
+        # Airflow resumes in another process with an operator built anew: options and people must be set before it checks them.
         self._offer(case)
         user, login, reason = _who(event, "id"), _who(event, "name"), _reason(event)
+        # An error of the trigger is no answer: `super().execute_complete` raises it.
         fault = case.fault(self.seat, user, reason, login=login) if "error" not in event else ""
+        # Rights forbid a "publish" only; a "reject" counts whatever they are.
         if not fault and event.get("chosen_options") == [self.options[0]]:
             fault = case.rights_fault()
         if fault:
             self.log.warning("not recorded, asking again: %s", fault)
+            # Deferred anew: a failure would use up a retry for each such answer.
             return self.execute(context)
         answer = super().execute_complete(context, event)
+        # Who answers is what the auth manager says, never what the form says.
         reviewer = case.eligible(self.seat)[user]
         decision = record_decision(
             case.bank,
@@ -128,6 +134,7 @@ def _who(event: Mapping[str, Any], field: str) -> str:
 def _reason(event: Mapping[str, Any]) -> str:
     """The reason, if the form came back with that field and no other."""
     given = event.get("params_input") or {}
+    # Airflow's API passes on whatever fields somebody sends.
     return str(given["reason"] or "") if given.keys() == {"reason"} else ""
 
 

@@ -60,6 +60,7 @@ def overview_page(bank: Bank) -> Page:
             standings.append(_standing(bank, bank.load(Dossier, Dossier.announced(entry)), entry.time, asked))
         except (RefusedError, UsageError) as error:
             faults.append(f"{entry.concept}: {error}")
+    # A stable sort: within each half the newest stay first.
     standings.sort(key=lambda standing: standing.word != "waiting")
     return _render("overview.html", standings=standings, faults=faults, cover_px=COVER_PX, reports=_reports(bank))
 
@@ -98,6 +99,7 @@ def _standing(bank: Bank, dossier: Dossier, frozen: str, asked: frozenset[str]) 
 
 
 def _render(template: str, **values: Any) -> Page:
+    # One nonce a response (CSP Level 3): what was injected into a page cannot know it.
     nonce = secrets.token_urlsafe(16)
     links = {
         "board": board_url(),

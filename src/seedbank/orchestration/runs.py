@@ -108,6 +108,7 @@ def s3_access() -> dict[str, str] | None:
         return None
     found = BaseHook.get_connection(name)
     extra = found.extra_dejson
+    # Airflow masks login and password in logs; credentials inside the URL it would not.
     url = urllib.parse.urlparse(str(extra.get("endpoint_url") or extra.get("host") or ""))
     if url.scheme not in {"http", "https"} or not url.netloc or "@" in url.netloc:
         raise UsageError(

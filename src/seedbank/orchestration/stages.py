@@ -58,6 +58,7 @@ def validate(concept_name: str) -> str:
     concept = bank.concept(concept_name)
     examination = examine(bank, concept, requested_by=order.requested_by(concept))
     log.info("report with every photo: %s", absolute(report_url(examination.folder)))
+    # Raised before the event: a refused set starts no search.
     if examination.refusal:
         raise UnusableReferences(examination.explain_refusal())
     chosen = bank.load(ReferenceSet, examination.reference_set)
@@ -75,6 +76,7 @@ def optimise() -> str:
     order = Order.of(get_current_context(), REFERENCE_SETS)
     bank = order.bank()
     concept = bank.concept(order.one_concept())
+    # The set of the event, for a newer one may have been frozen since; it has an event and a run of its own.
     digest = order.message.get("digest")
     references = bank.load(ReferenceSet, str(digest)) if digest else bank.newest(ReferenceSet, concept.name)
     return run_trial(bank, concept, references, requested_by=order.requested_by(concept), progress=_log_progress).key
@@ -148,6 +150,7 @@ def tag_mlflow() -> None:
             log_decision(case.bank, decision)
         if case.published:
             log_release(case.bank, load_release(case.bank, case.dossier.concept, case.digest))
+    # A trial that was never logged. MLflow is for looking: no release fails over it.
     except UsageError as error:
         raise AirflowSkipException(str(error)) from error
 

@@ -57,6 +57,7 @@ class Claims:
             try:
                 claimed = self.store.get(self._key(number)).decode()
             except KeyError:
+                # Made, then claimed: killed in between it leaves a run that nobody claims, and `log_trial` removes those.
                 own = own or make()
                 self.store.put_new(self._key(number), own.encode())
                 continue  # this claim or that of another process who was first
@@ -64,6 +65,7 @@ class Claims:
                 if own not in {"", claimed}:
                     drop(own)
                 return found
+            # Ours of a moment ago: making another one could go on for ever.
             if claimed == own:
                 raise OutsideError(f"{own} was deleted in MLflow as soon as it was made; log again")
             number += 1

@@ -153,6 +153,7 @@ class TrackingClient:
 
         if get_active_model_id() is not None:
             clear_active_model()
+        # MlflowClient opens its store at once, and a new SQLite database gets its tables then.
         with _outside(uri), _alone(uri):
             client = MlflowClient(tracking_uri=uri)
         return cls(client, uri, None if uri.startswith("http") else (home / "mlartifacts").as_uri())
@@ -183,6 +184,7 @@ class TrackingClient:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
+        # MLflow finds deleted runs too.
         here = found.info.lifecycle_stage == "active" and found.info.experiment_id == experiment
         return Run(address, found.info.start_time, found.data.tags) if here else None
 
@@ -202,6 +204,7 @@ class TrackingClient:
         """Addresses of the runs with these tags that are not complete."""
         wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         found, page = [], None
+        # None asks for the first page; after the last one MLflow gives an empty token.
         while page != "":
             runs = self.client.search_runs([experiment], wanted, page_token=page)
             found += [run.info.run_id for run in runs if run.data.tags.get(COMPLETE) != "true"]
@@ -215,6 +218,7 @@ class TrackingClient:
         """Parameters, single values and tags of a run. Parameters that are there stay; :data:`PARAMS_KEPT` names those that differ."""
         from mlflow.entities import Metric, Param
 
+        # One parameter that would change makes MLflow refuse the whole batch: those that are there are not sent.
         there = self.client.get_run(run.id).data.params
         kept = _kept(there, params)
         self.client.log_batch(
@@ -285,5 +289,6 @@ def _alone(uri: str) -> Iterator[None]:
     database = Path(uri.removeprefix("sqlite:///").partition("?")[0])
     database.parent.mkdir(parents=True, exist_ok=True)
     with database.with_name(f"{database.name}.lock").open("w") as lock:
+        # The kernel lets go of it when the file is closed, also for a process that is killed.
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

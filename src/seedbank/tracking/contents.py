@@ -90,6 +90,7 @@ def start_contents(bank: Bank, trial: Trial, candidate: Candidate, *, start_ms: 
     return Contents(
         params={name: _text(value) for name, value in params.items()},
         metrics={f"final/{name}": value for name, value in candidate.scores.model_dump().items()},
+        # `mlflow.loggedImages` is what `MlflowClient.log_image` sets and the UI's image grid asks for.
         tags={"mlflow.loggedImages": "true", "mlflow.note.content": candidate.explanation},
         curves=list(_points(trajectory["steps"])),
         files={
@@ -117,6 +118,7 @@ def _grid(bank: Bank, trial: Trial, start: str, start_ms: int) -> dict[str, byte
     files: dict[str, bytes] = {}
     for key in bank.store.keys(f"{trial.folder}/steps/{start}/"):
         step, png = int(Path(key).stem), bank.store.get(key)
+        # A name-based UUID (RFC 4122, 4.3) and a time that follows from the step: written again it is the same file.
         name = image_name(IMAGE_GRID, step=step, time_ms=start_ms + step, unique=uuid.uuid5(uuid.NAMESPACE_OID, key))
         files |= {f"{name}.png": png, f"{name}+compressed.webp": _webp(decode(png))}
     return files

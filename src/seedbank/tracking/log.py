@@ -46,6 +46,7 @@ def log_trial(bank: Bank, trial: Trial) -> str:
     run = _run(bank, client, experiment, trial, tags=trial_tags(trial), name=f"{trial.concept} {trial.key[:8]}")
     if not run.complete:
         _fill(replace(bank, store=ReadOnce(bank.store, read_again)), client, run, trial)
+    # The one tag that may still grow when a run is complete.
     elif run.tags.get(REQUESTED_BY) != (asked := requesters(bank, trial)):
         client.tag(run, {REQUESTED_BY: asked})
     # A process that was killed between making a run and claiming it leaves one that nobody will ever finish.

@@ -28,6 +28,7 @@ def cleared(
     day, purpose = today or datetime.now(UTC).date(), bank.concept(concept).policy.purpose
     found, faults = [], []
     for item in references:
+        # The record as it is now: what a set or a dossier holds is the rights of the day it was frozen.
         now = load_photo(bank, concept, item.photo)
         found.append(now or item)
         why = check_reference(now, purpose=purpose, today=day) if now else ["not among the concept's photos any more"]

@@ -29,6 +29,7 @@ def working_image(bank: Bank, reference: Reference) -> Image.Image:
             f"expected the working copy {reference.working} of {reference.name}, got {sha256(data)}; the working copy of "
             f"{reference.name} was changed in {bank.store.url}; restore it"
         )
+    # PNG only: no other decoder is offered what lies in the store.
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         return image.convert("RGB")
 

@@ -33,6 +33,7 @@ def parse_sidecar(data: bytes) -> Rights:
 
     try:
         values = yaml.safe_load(data)
+    # ValueError: YAML makes dates of what looks like one, and fails at 2026-02-30 so.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise NoRights(
             f"no rights on record: its sidecar is not YAML ({type(error).__name__}); whoever wrote it must mend it"
@@ -95,6 +96,7 @@ def check_rights(rights: Rights, *, purpose: str, today: date) -> list[str]:
         faults.append(
             f"rights cleared only from {rights.cleared_on}: until then it waits, or {rights.cleared_by} corrects the date"
         )
+    # The day itself still counts.
     if rights.expires is not None and rights.expires < today:
         faults.append(
             f"rights expired on {rights.expires}: {rights.cleared_by} can renew {rights.licence} with {rights.source}"

@@ -107,9 +107,11 @@ def examine(
         UsageError: a pin or ban means no photo or several, or the concept's siblings need a model that cannot be used.
         OutsideError: the model cannot draw the concept's siblings, or the store failed. Nothing was frozen.
     """
+    # First, also where nothing is left to do: whoever asks may not review.
     bank.request("references", concept=concept.name, subject=concept.digest, requested_by=requested_by)
     embedder = embedder or _ShippedGuard()
     sample = _load_sample(bank, concept, today or datetime.now(UTC).date())
+    # Before the digest, of which they are part: a model that cannot draw them ends it here, with nothing frozen.
     siblings = find_siblings(bank, concept, embedder, photos=len(sample.photos))
     inputs = _digest_of_inputs(concept, sample, embedder.card, siblings)
     key = f"validations/inputs/{inputs}.json"
@@ -119,6 +121,7 @@ def examine(
         judged = _judge(bank, concept, sample, siblings, embedder)
         examination = _conclude(bank, concept, sample, judged, inputs=inputs)
         bank.store.put_new(key, examination.to_bytes())
+    # Also where it was judged before: whoever kept the examination may have been killed before this.
     _write_to_ledger(bank, examination)
     return examination
 
@@ -213,6 +216,7 @@ def _digest_of_inputs(concept: Concept, sample: _Sample, card: ModelCard, siblin
         "embedder": card.content,
         "siblings": siblings.not_compared if siblings.centroids is None else siblings.centroids.tolist(),
         "of": sample.of,
+        # Faults instead of the day: an examination holds until rights begin or end.
         "photos": [[item.digest, *found] for item, found in zip(sample.photos, sample.faults, strict=True)],
     }
     return sha256(canonical_json(parts))
@@ -276,6 +280,7 @@ def _conclude(bank: Bank, concept: Concept, sample: _Sample, judged: _Judged, *,
         measures=numbers(judged.set_row),
     )
     if not examination.refusal:
+        # Rows and sample are both in the order of digests, so an index means the same photo.
         chosen = tuple(sample.photos[item.index] for item in judged.choice)
         examination = examination.model_copy(update={"reference_set": _freeze(bank, concept, chosen, examination)})
     content = ReportContent(

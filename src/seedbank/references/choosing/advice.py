@@ -50,6 +50,7 @@ def _count(usable: int, policy: SetPolicy) -> list[str]:
 
 
 def _doubtful(photos: MeasuredPhotos, policy: SetPolicy) -> list[str]:
+    # A margin that was not measured is NaN, and NaN is below nothing.
     doubtful = [
         row["name"]
         for row in photos.rows
@@ -93,6 +94,7 @@ def _poses(subjects: Sequence[Subject]) -> list[str]:
 
 
 def _sizes(subjects: Sequence[Subject]) -> list[str]:
+    # A share is an area; its root goes with the distance.
     sides = np.sqrt([subject.share for subject in subjects])
     if sides.max() / sides.min() >= ALIKE_SIZE:
         return []

@@ -112,6 +112,7 @@ class _Explainer:
         """By how much the set came to stand better for the usable photos with this one; 100 % is a full likeness to each of them."""
         rank = self.ranks[index]
         count = max(1, len(self._usable()))
+        # F(S) of the facility location, over the most it can be: one for each usable photo.
         after = sum(item.gain for item in self.choice[: rank.number]) / count
         pinned = " because the steward pinned it" if index in self.photos.pinned else ""
         worth = f"with it the set stands for the usable photos by {after:.1%}, without it by {after - rank.gain / count:.1%}"
@@ -136,6 +137,7 @@ class _Explainer:
         return self.photos.usable(broken_by(self.checks, "critical"))
 
     def _benefit(self) -> npt.NDArray[np.float64]:
+        # quality_j * max(0, cosine_ij), as `facility_location.choose` has it.
         return np.clip(self.photos.similarity, 0, None) * self.photos.quality[None, :]
 
     def _stands_for(self, index: int) -> str:
@@ -151,5 +153,6 @@ class _Explainer:
     def _gain_if_added(self, index: int) -> float:
         """What this photo would add to the finished choice."""
         benefit, usable = self._benefit(), self._usable()
+        # F(S + j) - F(S) = sum_i max(0, benefit_ij - max_{s in S} benefit_is).
         covered = benefit[np.ix_(usable, sorted(self.ranks))].max(axis=1)
         return float(np.maximum(benefit[usable, index] - covered, 0).sum())

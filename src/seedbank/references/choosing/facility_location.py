@@ -43,6 +43,7 @@ def choose(similarity: Floats, quality: Floats, count: int, *, first: Sequence[i
     covered, covered_unweighted = np.zeros(len(quality)), np.zeros(len(quality))
     chosen: list[Chosen] = []
     for turn in range(min(count, len(quality))):
+        # F(S + j) - F(S) for every row j at once.
         gains = np.maximum(benefit - covered[:, None], 0).sum(axis=0)
         unweighted_gains = np.maximum(likeness - covered_unweighted[:, None], 0).sum(axis=0)
         remaining = sorted(set(range(len(quality))) - {item.index for item in chosen})

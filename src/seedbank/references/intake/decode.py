@@ -62,6 +62,7 @@ class Decoded:
         rows = np.empty((height, 1 + 3 * width), np.uint8)
         rows[:, 0] = 0  # every row begins with its filter: none
         rows[:, 1:] = np.asarray(self.image).reshape(height, 3 * width)
+        # IHDR (PNG specification, 11.2.2): 8 bits, truecolour, deflate, filter method 0, not interlaced.
         head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
         parts = (b"\x89PNG\r\n\x1a\n", *_chunk(b"IHDR", head), *_chunk(b"IDAT", *_stored(rows)), *_chunk(b"IEND"))
         return b"".join(parts)
@@ -116,6 +117,7 @@ def _decode(data: bytes) -> Decoded:
             )
         if hidden := second_file(data, kind):
             raise NotAPhoto(f"two files in one: {hidden} hides in the picture; export the picture again")
+        # Only now is a pixel decoded: everything above needs the header and the raw bytes.
         image.load()
         plain = _srgb(_upright(image))
     bare = plain.copy()  # a picture that knows of no file
@@ -188,10 +190,12 @@ def _chunk(name: bytes, *body: bytes | memoryview) -> tuple[bytes | memoryview, 
 def _stored(rows: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> tuple[bytes | memoryview, ...]:
     """A zlib stream (RFC 1950) of stored blocks."""
     raw = rows.reshape(-1).data
+    # CMF and FLG (RFC 1950, 2.2): deflate with a 32 KiB window; together a multiple of 31.
     parts: list[bytes | memoryview] = [b"\x78\x01"]
     for start in range(0, len(raw), STORED_BLOCK):
         block = raw[start : start + STORED_BLOCK]
         last = start + STORED_BLOCK >= len(raw)
+        # BFINAL with BTYPE 00, which fill a byte here; LEN; NLEN, its complement (RFC 1951, 3.2.4).
         parts += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
     return *parts, struct.pack(">I", zlib.adler32(raw))
 

@@ -114,6 +114,7 @@ class Listing:
         self._database.executemany(
             "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?)", map(_row, self._source.list())
         )
+        # After the rows: one sort, not an insertion for each.
         self._database.executescript(_INDEXES)
         for key, at in self._tables():
             self._read_table(key, at)
@@ -152,6 +153,7 @@ class Listing:
         own, _, rest = ("", "", key) if "/" not in key else key.partition("/")
         table = self._nearest_table(row.plain)
         parts = [row.mark, row.sidecar_mark or "", row.cells or "", str(row.twice), table.path, table.fault]
+        # Rights are part of the mark: a new sidecar or row makes an old file news.
         mark = sha256("\n".join(parts).encode())
         known = self._known(row, key) if row.known_mark == mark else None
         return Arrival(
@@ -180,6 +182,7 @@ class Listing:
         )
 
     def _rights(self, row: _Joined, table_fault: str) -> Rights | None:
+        # The sidecar, then the row; a broken table stops only photos that have no sidecar.
         if row.sidecar:
             return parse_sidecar(self._sidecar(_text(row.sidecar)))
         if row.cells is None:
@@ -201,17 +204,20 @@ class Listing:
             raise NotNow(f"its sidecar {error}") from error
 
     def _tables(self) -> list[tuple[bytes, str]]:
+        # Longest first: of two tables above one photo that is the nearer.
         found = self._database.execute("SELECT key, plain FROM files WHERE fault = '' ORDER BY length(key) DESC")
         return [(key, at) for key, at in found if at.rpartition("/")[2].lower() == NAME]
 
     def _read_table(self, key: bytes, at: str) -> None:
         """Take over a table's rows; of two tables that name a photo the nearer one counts, and it was read first."""
         folder, fault = at.rpartition("/")[0], ""
+        # A table counts whole or not at all: a fault in its last line takes the rows before it back.
         self._database.execute("SAVEPOINT reading")
         try:
             for row in read_table(self._source.read(_text(key), MAX_TABLE_BYTES)):
                 name = plain(f"{folder}/{row.file}" if folder else row.file)
                 values = (name, folder, row.line, json.dumps(row.values, sort_keys=True), 0)
+                # Twice in one table is a fault to report; of two tables the row that is there stands.
                 self._database.execute(
                     "INSERT INTO cells VALUES (?,?,?,?,?) ON CONFLICT (plain) DO UPDATE SET twice = excluded.line "
                     "WHERE folder = excluded.folder",
@@ -280,6 +286,7 @@ def _table_name(folder: str) -> str:
 
 
 def _bytes(key: str) -> bytes:
+    # File names are bytes: those that are no UTF-8 go in and come out as they were.
     return key.encode("utf-8", "surrogateescape")
 
 

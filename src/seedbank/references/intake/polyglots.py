@@ -29,6 +29,7 @@ NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 def second_file(data: bytes, kind: str) -> str:
     """What else these bytes of a ``kind`` picture are, in words; empty when they are nothing else that we know of."""
+    # These two first: their readers find them wherever they begin, inside the picture as well as behind it.
     if ZIP_END in data[-ZIP_TAIL:] and ZIP_START in data:
         return "a ZIP archive"
     if b"%PDF-" in data[:PDF_HEAD]:
@@ -53,9 +54,11 @@ def _end(data: bytes, kind: str) -> int:
     if kind == "JPEG":
         return _jpeg_end(data)
     if kind == "PNG":
+        # The chunk's name and the four bytes of its checksum end the picture (PNG specification, 5.3).
         end = data.find(b"IEND")
         return len(data) if end < 0 else end + 8
     if kind == "WEBP" and len(data) >= 12:
+        # RIFF: the size at offset 4 counts from offset 8.
         return int(8 + struct.unpack_from("<I", data, 4)[0])
     return len(data)
 
@@ -68,6 +71,7 @@ def _jpeg_end(data: bytes) -> int:
         marker = data[offset + 1]
         if marker == 0xD9:
             return offset + 2
+        # TEM and RSTn stand alone, without a length; 0xFF may be repeated as fill (ITU-T T.81, B.1.1.2 and B.1.1.3).
         if marker in (0x01, 0xFF) or 0xD0 <= marker <= 0xD7:
             offset += 1 if marker == 0xFF else 2
             continue

@@ -91,6 +91,7 @@ def intake(
     memory = ScanMemory(bank.store, opened.url, concept)
     with ExitStack() as stack:
         listing = stack.enter_context(Listing(opened, concept))
+        # Cores that this process may use, which in a container are fewer than the machine has.
         decoders = sandboxes or stack.enter_context(Sandboxes(max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0))))))
         threads = decoders.count * THREADS
         executor = stack.enter_context(ThreadPoolExecutor(threads))
@@ -112,6 +113,7 @@ def intake(
             if progress:
                 progress(outcome)
             if (fresh := run.to_remember(arrival, outcome)) and memory.note(fresh):
+                # In this order: the window may leave only those entries behind whose files the next scan will not judge again.
                 memory.flush()
                 window.advance()
         memory.flush()
@@ -192,6 +194,7 @@ class _Run:
     def _judge(self, arrival: Arrival, data: bytes) -> Callable[[], Outcome]:
         photo = sha256(data)
         try:
+            # On record first: known bytes need no decoder.
             if on_record := load_photo(self.bank, arrival.concept, photo):
                 return self._begin_again(arrival, on_record)
             rights = arrival.rights()
@@ -215,9 +218,11 @@ class _Run:
     def _decode(self, photo: str, data: bytes) -> tuple[WorkingCopy, str]:
         """Runs in a thread: the working copy without its bytes, which are stored, and their digest."""
         copy, key = self.sandboxes.decode(data), f"working/{photo}.png"
+        # After decoding: bytes that are refused belong into quarantine only.
         self.bank.store.put_new(f"originals/{photo}", data)
         keep_measures(self.bank.store, photo, copy.measures)
         fresh = self.bank.store.put_new(key, copy.png)
+        # Another version of a decoder may have made the copy that is kept: the record names what lies there.
         digest = sha256(copy.png if fresh else self.bank.store.get(key))
         return dataclasses.replace(copy, png=b""), digest
 
@@ -264,6 +269,8 @@ class _Run:
         kind: OutcomeKind = "accepted"
         if question := face_question(reference):
             kind, reason = "waiting", question
+        # The ledger, then the photo's record: killed in between, the next scan misses the record and does both again, of
+        # which the ledger takes one.
         self._record(
             "photo.waiting" if question else "intake.accepted",
             concept=reference.concept,
@@ -306,6 +313,7 @@ class _Run:
             kept=data is not None,
         )
         key = f"quarantine/{record.concept}/{record.photo}.json"
+        # The same bytes under another name or with another reason are news; the same again is not.
         if self._stored(key) != record.to_bytes():
             if data is not None:
                 self.bank.store.put_new(f"quarantine/bytes/{record.photo}", data)

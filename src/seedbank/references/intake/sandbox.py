@@ -92,6 +92,7 @@ class _Worker:
         """
         with _Deadline(self.process, seconds):
             self.requests.send_bytes(data)
+            # A longer message is refused by the length that it announces, before any of it is read.
             head = self.answers.recv_bytes(LONGEST_ANSWER)
             png = self.answers.recv_bytes(LONGEST_ANSWER)
             return _parse(head, png)
@@ -225,12 +226,14 @@ def _start(memory_bytes: int) -> _Worker:
     """
     try:
         (their_requests, requests), (answers, their_answers) = Pipe(duplex=False), Pipe(duplex=False)
+        # Our copies of the worker's ends are closed at once, or its death would not end our waiting.
         with their_requests, their_answers:
             for pipe in (requests, answers):
                 with suppress(OSError):  # a user's quota of pipe memory may be spent: a small pipe is slower, and works
                     fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             handles = (their_requests.fileno(), their_answers.fileno())
             process = subprocess.Popen(
+                # -I: no module can be slipped in by the working folder or by PYTHON variables.
                 [sys.executable, "-I", "-m", __spec__.name, str(memory_bytes), *map(str, handles)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -305,8 +308,10 @@ def _confine(memory_bytes: int) -> None:
     Raises:
         OSError, ValueError: one of them cannot be set.
     """
+    # RLIMIT_AS counts addresses, many of which libraries take by being loaded: the bound comes on top of those.
     with open("/proc/self/statm") as file:  # noqa: PTH123
         taken = int(file.read().split()[0]) * resource.getpagesize()
+    # RLIMIT_FSIZE 0: no file can be written to. RLIMIT_CORE 0: a crash leaves no photo in a dump.
     bounds = (
         (resource.RLIMIT_AS, taken + memory_bytes),
         (resource.RLIMIT_FSIZE, 0),

@@ -91,6 +91,7 @@ class ScanMemory:
             if self.note(item):
                 self.flush()
         self.flush()
+        # New before old: killed in between, lines lie twice, and later ones count.
         for key in old:
             self.store.delete(key)
 
@@ -142,5 +143,6 @@ class LedgerWindow:
         return found
 
     def _move(self, others: dict[str, OpenScan]) -> None:
+        # The oldest open scan decides: what a killed one wrote must be found, or it would be written again.
         self.after = min([self.ledger.length(), *(scan.after for scan in others.values())])
         self.store.put(self._run, OpenScan(source=self.source, after=self.after).to_bytes())

@@ -130,6 +130,7 @@ class FolderSource:
                 after = os.fstat(handle)
         except OSError as error:
             raise NotNow(f"cannot be opened: {error.strerror}; check its permissions") from error
+        # A copy under way grows, or is written to, between the two looks.
         changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
         if changed or len(data) != min(after.st_size, limit + 1):
             raise NotNow("changed while it was read; run intake again when the copy has finished")
@@ -141,6 +142,7 @@ class FolderSource:
             status = entry.stat(follow_symlinks=False)
         except OSError as error:
             return File(key, 0, "", f"gone: {error.strerror}")
+        # ctime too: tools set mtime back (`cp -p`), and nobody can set ctime.
         mark = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
         return File(key, status.st_size, mark, _fault(status))
 

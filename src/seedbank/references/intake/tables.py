@@ -49,9 +49,11 @@ def read_table(data: bytes) -> Iterator[RightsRow]:
     """
     if len(data) > MAX_TABLE_BYTES:
         raise _unusable(f"it has {len(data):,} bytes, at most {MAX_TABLE_BYTES:,} are read; make several batches")
+    # newline="": the csv module needs line ends as they are, for a quoted cell may hold some.
     text = io.TextIOWrapper(io.BytesIO(data), encoding=_encoding(data), newline="")  # decoded as it is read
     try:
         first = text.readline()
+        # The header holds names of columns only, so what it has most of separates them.
         delimiter = max(DELIMITERS, key=first.count)
         lines = csv.reader(chain([first], text), delimiter=delimiter, strict=True)
         columns = _columns(next(lines, []))

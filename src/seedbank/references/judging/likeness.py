@@ -46,6 +46,7 @@ def sameness(images: Sequence[Image.Image]) -> Floats:
         return np.zeros((0, 0))
     small = [thumbnail(image) for image in images]
     whole = _details(np.stack([_pixels(image, (0, 0, 4 * THUMB, 4 * THUMB)) for image in small]))
+    # Unit vectors of zero mean: products are normalised cross-correlations.
     one_way = np.stack([(_crops(image) @ whole.T).max(axis=0) for image in small]).astype(np.float64)
     return np.asarray(np.maximum(one_way, one_way.T), dtype=np.float64)
 
@@ -83,6 +84,7 @@ def spread(similarity: Floats) -> float:
 
 def to_own_mean(vectors: Floats, peers: npt.NDArray[np.bool_]) -> Floats:
     """Cosine of each photo to the mean direction of the ``peers`` other than itself; there must be two of them at least."""
+    # Leave-one-out: from a peer's sum it is taken out itself.
     means = vectors[peers].sum(axis=0) - vectors * peers[:, None]
     return np.asarray((vectors * means).sum(axis=1) / np.maximum(np.linalg.norm(means, axis=1), 1e-12))
 

@@ -117,6 +117,7 @@ def measure_photos(
 
     # 4. Outliers: how alike is each photo to its peers, beside how alike they are to each other? Too few peers cannot tell.
     vectors: Floats = np.array([kept.embedding for kept in features]) if features else np.zeros((0, 1))
+    # Unit vectors: products are cosines. Rounded like `same`.
     similarity = np.round(vectors @ vectors.T, 6)
     enough = peers.sum() >= policy.references.min_peers
     usual = likeness.likeness(similarity, peers)
@@ -192,6 +193,7 @@ def _copies(same: Floats, best_first: Sequence[int], limit: float) -> dict[int, 
     kept: list[int] = []
     copies: dict[int, _Copy] = {}
     for index in best_first:
+        # Against kept photos only: in a chain of crops each is judged by what stays, not by what falls.
         original = max(kept, key=lambda other: (same[index, other], -other), default=index)
         copies[index] = _Copy(float(same[index, original]) if kept else 0.0, original)
         if copies[index].sameness <= limit:
@@ -205,4 +207,5 @@ def _weights(measured: Sequence[Mapping[str, float]], policy: Policy) -> Floats:
     asked = policy.quality
     sharp = np.array([row["sharpness"] for row in measured]) / max(4 * asked.min_sharpness, 1e-9)
     large = np.array([row["min_side_px"] for row in measured]) / (2 * asked.min_side_px)
+    # Geometric mean of the two: either fault alone lowers the weight.
     return LEAST_WEIGHT + (1 - LEAST_WEIGHT) * np.sqrt(np.clip(sharp, 0, 1) * np.clip(large, 0, 1))

@@ -66,6 +66,7 @@ def resolve_picks(picks: Picks, photos: Sequence[NamedPhoto], *, most: int) -> R
 
 def _digest(kind: str, name: str, photos: Sequence[NamedPhoto]) -> str:
     found = [item.photo for item in photos if item.name == name]
+    # A file's name before digits: a photo may be called "cafe".
     if not found and set(name) <= HEX:
         found = [item.photo for item in photos if item.photo.startswith(name)]
     if len(found) == 1:

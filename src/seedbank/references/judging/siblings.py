@@ -99,6 +99,7 @@ def find_siblings(
         return Siblings(not_compared="policy.references.sibling_seeds is 0")
     if photos < policy.min_peers:
         return Siblings(not_compared=f"fewer than {policy.min_peers} photos to compare")
+    # Which model it is decides whether its drawings are kept already, so it must be there even when nothing is drawn.
     with _explained(concept):
         model = _card(concept.model)
     key = _key(concept, model, embedder.card)
@@ -187,6 +188,7 @@ def _draw(
         seeds=count,
         vectors=tuple(tuple(tuple(map(float, row)) for row in drawn) for drawn in vectors),
     )
+    # Two processes may differ in the last bits: both go on with what is kept.
     if bank.store.put_new(f"{key}.json", made.to_bytes()):
         return made
     return SiblingEmbeddings.from_bytes(bank.store.get(f"{key}.json"))

@@ -74,6 +74,8 @@ def find_subject(image: Image.Image) -> Subject | None:
     )
     lab = rgb2lab(np.asarray(small))
     ground = np.median(lab[_rim(lab.shape[0], lab.shape[1])], axis=0)
+    # CIE76: the colour difference is the distance in Lab. Otsu's threshold (1979) parts two classes of it; taken low, so that
+    # a subject's paler parts stay in.
     difference = np.linalg.norm(lab - ground, axis=-1)
     mask = difference > max(LEAST_DIFFERENCE, 0.6 * float(threshold_otsu(difference)))
     mask = ndimage.binary_opening(mask)
@@ -85,6 +87,7 @@ def find_subject(image: Image.Image) -> Subject | None:
 
 def colour_name(lab: Floats) -> str:
     """What people call a colour: ``dark``, ``grey`` or ``bright`` where it has no hue, else the hue's name."""
+    # CIE chroma C*ab; below it the hue angle h_ab.
     if np.hypot(lab[1], lab[2]) < GREY:
         return "dark" if lab[0] < DARK else "bright" if lab[0] > BRIGHT else "grey"
     hue = np.degrees(np.arctan2(lab[2], lab[1])) % 360

@@ -81,6 +81,7 @@ class SuiteRunner:
         definition = context.validation_definitions.add(
             gx.ValidationDefinition(name=suite.table, data=batch, suite=expected)
         )
+        # COMPLETE is the format that names every row that broke an expectation (unexpected_index_list).
         checkpoint = gx.Checkpoint(
             name=suite.table,
             validation_definitions=[definition],
@@ -123,6 +124,7 @@ def _arguments(number: int, rule: Rule) -> dict[str, Any]:
 
 def _check(suite: Suite, item: Mapping[str, Any], index: str) -> Check:
     config, found = item["expectation_config"], item["result"]
+    # Great Expectations does not raise what it cannot evaluate, it notes it in the result: that must not pass for a check.
     if item["exception_info"].get("raised_exception") or (
         "observed_value" not in found and "element_count" not in found
     ):
@@ -130,6 +132,7 @@ def _check(suite: Suite, item: Mapping[str, Any], index: str) -> Check:
             f"expected a result of {config['type']} for {config['kwargs'].get('column', 'the table')}, Great Expectations failed: "
             f"{item['exception_info'].get('exception_message') or item['exception_info']}"
         )
+    # By the number we gave it: results may come in another order.
     rule = suite.rules[config["meta"]["rule"]]
     return Check(
         table=suite.table,

@@ -25,6 +25,7 @@ SET = "reference_set"
 """The table with one row: the chosen set."""
 
 ROWS = "expect_table_row_count_to_be_between"
+# Great Expectations passes over nulls in BETWEEN: where a number must be there, a suite asks for it with PRESENT.
 PRESENT = "expect_column_values_to_not_be_null"
 BETWEEN = "expect_column_values_to_be_between"
 SEVERITIES = ("critical", "warning")

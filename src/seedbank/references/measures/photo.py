@@ -64,6 +64,7 @@ def shrink(image: Image.Image, side: int = SIDE) -> Image.Image:
     scale = side / max(image.size)
     if scale >= 1:
         return image
+    # reducing_gap: first down by whole numbers, which is cheap, then by BOX to the size.
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.BOX, reducing_gap=1.0)
 
@@ -79,6 +80,7 @@ def noise(grey: Luma) -> float:
     """Standard deviation of white noise, in grey levels, from a mask that cancels edges (Immerkær 1996, eq. 5)."""
     if min(grey.shape) < 3:
         return 0.0
+    # The mask [1 -2 1; -2 4 -2; 1 -2 1] as two passes; sigma = sqrt(pi / 2) * mean |grey * mask| / 6.
     across = grey[:, :-2] - 2 * grey[:, 1:-1] + grey[:, 2:]
     both = across[:-2] - 2 * across[1:-1] + across[2:]
     return float(np.sqrt(np.pi / 2) * np.abs(both).mean() / 6)
@@ -113,6 +115,7 @@ def edge_marks(detail: Luma) -> float:
     if min(detail.shape) < 4 * TILES:
         return 0.0
     rows, columns = (np.linspace(0, side, TILES + 1).astype(int) for side in detail.shape)
+    # Root mean square of the detail in each of TILES x TILES tiles.
     energy = np.add.reduceat(np.add.reduceat(np.square(detail), rows[:-1], axis=0), columns[:-1], axis=1)
     strength = np.sqrt(energy / np.outer(np.diff(rows), np.diff(columns)))
     sides = float(max(strength[[0, -1]].max(), strength[:, [0, -1]].max()))
@@ -128,6 +131,7 @@ def jpeg_quality(original: bytes) -> float:
     # Entries stop at 255: of a coarse table only the finest entries still tell the scale.
     whole = table.max() < 255
     scale = 100 * float(np.mean(table) / STANDARD_LUMINANCE if whole else np.mean(table[:8]) / STANDARD_FIRST)
+    # libjpeg's jpeg_quality_scaling the other way round: scale = 5000 / q below a quality of 50, else 200 - 2 q.
     return float(np.clip((200 - scale) / 2 if scale <= 100 else 5000 / scale, 1, 100))
 
 
@@ -144,6 +148,7 @@ def measure(image: Image.Image, original: bytes = b"", *, scaled: ScaledPhoto | 
     found = {
         "min_side_px": float(min(image.size)),
         "aspect": max(image.size) / min(image.size),
+        # Variance of the Laplacian (Pech-Pacheco et al. 2000).
         "sharpness": float(small.detail.var()),
         "exposure": float(grey.mean()) / 255,
         "clipped": float(np.mean((grey <= DARK) | (grey >= BRIGHT))),
@@ -163,12 +168,14 @@ def _block_steps(steps: Luma) -> float:
     if count < 4:
         return 1.0
     phases = np.median(steps[: count * BLOCK].reshape(count, BLOCK), axis=0)
+    # One grey level on both sides: a flat photo has no steps at all, and no blocks.
     return float((phases.max() + 1) / (np.median(phases) + 1))
 
 
 def _bar(means: Luma, spreads: Luma) -> int:
     """How many lines, from the first on, are a flat bar that ends in a step; 0 when they are plain background."""
     flat = spreads < FLAT
+    # argmin finds the first line that is not flat, and 0 where there is none.
     length = int(len(flat) if flat.all() else np.argmin(flat))
     steps = np.abs(np.diff(means[: length + 2])) > STEP
     return int(np.argmax(steps)) + 1 if steps.any() else 0
@@ -176,17 +183,20 @@ def _bar(means: Luma, spreads: Luma) -> int:
 
 def _segments(original: bytes) -> Iterator[bytes]:
     """The payloads of a JPEG file's quantisation segments (marker DQT), up to the start of its picture."""
+    # After SOI: segments of a marker and a big-endian length that counts itself, up to SOS (ITU-T T.81, B.1 and B.2).
     offset = 2 if original[:2] == b"\xff\xd8" else len(original)
     while offset + 4 <= len(original) and original[offset] == 0xFF and original[offset + 1] != 0xDA:
         (length,) = struct.unpack(">H", original[offset + 2 : offset + 4])
         if original[offset + 1] == 0xDB:
             yield original[offset + 4 : offset + 2 + length]
+        # A length below 2 is damage, and must not hold the walk up.
         offset += 2 + max(length, 2)
 
 
 def _tables(segment: bytes) -> Iterator[npt.NDArray[np.uint16]]:
     """The quantisation tables of one segment, those of 8 and of 16 bits."""
     while segment:
+        # Pq, the upper half of the first byte: 0 for entries of 8 bits, 1 for 16 (ITU-T T.81, B.2.4.1).
         kind: npt.DTypeLike = ">u2" if segment[0] >> 4 else ">u1"
         size = 1 + 64 * np.dtype(kind).itemsize
         if len(segment) < size:

@@ -74,6 +74,7 @@ def principal_plane(vectors: Floats, also: Floats) -> tuple[Floats, Floats]:
     if not len(vectors):
         return np.zeros((0, 2)), np.zeros((len(also), 2))
     middle = vectors.mean(axis=0)
+    # Principal components: right singular vectors of the centred rows; zeros where there are fewer than two.
     _, _, axes = np.linalg.svd(vectors - middle, full_matrices=False)
     axes = np.vstack([axes[:2], np.zeros((2, vectors.shape[1]))])[:2]
     largest = np.abs(axes).argmax(axis=1)
@@ -90,6 +91,7 @@ def lay_out(places: Floats, size: float) -> list[MapPoint]:
     exact = (
         (places - (low + high) / 2) * np.min(free / np.maximum(high - low, 1e-9)) if (high > low).any() else places * 0
     )
+    # SVG's y axis points down.
     exact = exact * [1, -1] + np.array([MAP_WIDTH, MAP_HEIGHT]) / 2
     drawn = _push_apart(exact, size)
     return [
@@ -138,7 +140,7 @@ def _bars(points: Sequence[tuple[float, str]]) -> list[Bar]:
 
 def _push_apart(exact: Floats, size: float) -> Floats:
     """Move points away from those that are nearer than ``size`` until none is, or the rounds are spent; they stay on the map."""
-    # Photos in one place need a direction to part in: a spiral has another one for each.
+    # Photos in one place need a direction to part in: a spiral by the golden angle (radians) has another one for each.
     turns = np.arange(len(exact)) * 2.399963
     drawn = exact + 0.01 * np.stack([np.cos(turns), np.sin(turns)], axis=1)
     border = np.array([MAP_WIDTH, MAP_HEIGHT]) - MARGIN

@@ -43,6 +43,7 @@ class Checkpoint:
             tensors |= {f"moments.{name}": values for name, values in self.state.moments.items()}
             rest.starts, rest.stopped_by = self.state.starts, self.state.stopped_by
             rest.trajectories = tuple(tuple(map(asdict, trajectory)) for trajectory in self.state.trajectories)
+        # The format takes contiguous tensors only.
         on_cpu = {name: values.cpu().contiguous() for name, values in tensors.items()}
         return save(on_cpu, metadata={"state": rest.model_dump_json()})
 
@@ -55,6 +56,7 @@ class Checkpoint:
         """
         try:
             tensors = load(data)
+            # `load` drops the metadata. A safetensors file begins with the length of its JSON header, 8 bytes, little-endian.
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             rest = _Rest.model_validate_json(header["__metadata__"]["state"])
             return cls(
@@ -72,6 +74,7 @@ class Checkpoint:
 class _Rest(BaseModel):
     """The part of a checkpoint that is not tensors."""
 
+    # A gradient's norm may be infinite, for which JSON has no number.
     model_config = ConfigDict(ser_json_inf_nan="strings")
     network_evaluations: int
     calibration: Calibration | None = None

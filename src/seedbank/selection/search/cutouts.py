@@ -37,5 +37,6 @@ def crop(images: Tensor, cutout: Cutout) -> Tensor:
     """The cutout of each of ``images`` ``[B, 3, H, W]``, scaled up to H x W. Differentiable."""
     height, width = images.shape[-2:]
     size = max(1, round(cutout.side * min(height, width)))
+    # Places are shares of what the crop leaves over, so a crop of any size lies within the image.
     y, x = round(cutout.top * (height - size)), round(cutout.left * (width - size))
     return F.interpolate(images[..., y : y + size, x : x + size], (height, width), mode="bilinear", antialias=True)

@@ -92,6 +92,7 @@ class Diagnosis:
     @property
     def gap_limit(self) -> float:
         """The most that gradient steps can close, by how many seeds were looked at and by the name's effect."""
+        # 1 - (1 - L) min(1, n / N) + w (e - 0.5): L at a full pool of N seeds, and nothing for an effect e of chance.
         by_pool = 1 - (1 - GAP_LIMIT) * min(1.0, self.seeds / FULL_POOL)
         return by_pool if self.name_effect is None else by_pool + NAME_WEIGHT * (self.name_effect - 0.5)
 
@@ -111,6 +112,7 @@ class Diagnosis:
     @property
     def break_even(self) -> float:
         """Images beyond which fine-tuning once (LoRA) costs less than seeds for each; 0 where seeds are no way at all."""
+        # A tuned model draws an image for one plain sample, so n images cost the same where LORA + n = each n.
         return LORA_COST / (self.plain_samples_each - 1) if self.plain_samples_each > 1 else inf
 
     @property
@@ -183,10 +185,12 @@ def diagnose_nearness(*, guard: PoolNearness, encoder: PoolNearness, accepted: i
     low, high = _interval(accepted, count)
     # 2. How far the pool's best by the encoder are on their way, under either judge.
     few = max(1, min(4, count // 2), count // ONE_BEST_IN)
+    # The encoder picks and the guard is asked about the same images: each judge's own best would be luck twice.
     best = encoder.pool.argsort(descending=True, stable=True)[:few]
     gaps = encoder.gap(best), guard.gap(best)
     found = Diagnosis("optimise", count, accepted, low, high, float(guard.pool.max()), needed, *gaps)
     # 3. The recommendation.
+    # Any acceptable plain seed rules out *unreachable*, whatever the gap.
     if accepted and accepted >= SAMPLE_SHARE * count:
         return replace(found, recommendation="sample")
     return replace(found, recommendation="unreachable") if not accepted and found.gap > found.gap_limit else found

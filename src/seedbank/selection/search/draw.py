@@ -43,6 +43,7 @@ def kept_iterates(
     state, recipe, threshold = optimised.state, search.recipe, exploration.acceptance.needed
     found = []
     for row, number in enumerate(state.starts):
+        # Iterate 0 stays the plain seed that it is: an optimised one of the same values would have another lineage.
         seed = start = search.seeds.seed(number)
         iteration = kept_step(state.trajectories[row], recipe, threshold).iteration
         if iteration:
@@ -88,6 +89,7 @@ def draw(
             trajectory=iterate.trajectory,
             stopped_by=iterate.stopped_by,
         )
+        # The plain seeds were drawn first.
         for iterate, image in zip(iterates, images[len(seeds) :], strict=True)
     )
     spent = optimised.network_evaluations if optimised else exploration.network_evaluations
@@ -129,6 +131,7 @@ def _draw_batch(search: SeedSearch, exploration: ExplorationResult, wanted: Sequ
     latents = search.sampler.finish(noise)
     images = search.sampler.decode(latents).clamp(0, 1)
     pixels = to_pixels(images)
+    # Of the images before rounding, decoded once.
     drawn = exploration.objective.score(latents, images)
     # 2. The judges see these 8 bits and nothing else.
     judged = exploration.acceptance.judge(

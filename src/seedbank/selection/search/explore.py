@@ -74,6 +74,7 @@ def explore(
     # 2. What most plain seeds give is what the guard and the objective must tell the concept from.
     acceptance = search.acceptance.against(pool.guard_embeddings)
     result = ExplorationResult(
+        # Again by the guard that has learnt what plain seeds give, so that all scores of a search are of one guard.
         pool=pool.judged_by(acceptance.guard),
         acceptance=acceptance,
         objective=_with_contrast(search, pool),
@@ -106,12 +107,15 @@ def draw_pool(
     """
     pool = known or Pool.empty()
     few = previewer(sampler, plan)
+    # 1. Previews. How many there are says where an interrupted exploration goes on; the pool is kept on the CPU, so that its size
+    # costs no memory of the device.
     while few and len(pool.previews) < len(seeds):
         done = len(pool.previews)
         batch = range(done, min(done + plan.batch, len(seeds)))
         drawn = objective.score(few.denoise(seeds.noise(batch).to(few.family.device)))
         pool = replace(pool, previews=torch.cat([pool.previews, drawn.objective.cpu()]))
         observe(pool, drawn.images)
+    # 2. The survivors in all steps, in an order that follows from the previews alone: the pool's length says where to go on.
     chosen = survivors(pool.previews, plan) if few else list(range(len(seeds)))
     while len(pool) < len(chosen):
         numbers = chosen[len(pool) : len(pool) + plan.batch]
@@ -145,6 +149,7 @@ def pool_cost(sampler: Sampler, plan: Explore, pool: Pool) -> int:
 def survivors(previews: Tensor, plan: Explore) -> list[int]:
     """The numbers, in order, of the seeds whose previews are among the better ``plan.keep``."""
     count = max(1, round(plan.keep * len(previews)))
+    # Stable, so that ties go to the lower number.
     return sorted(previews.argsort(stable=True)[:count].tolist())
 
 
@@ -157,11 +162,13 @@ def choose_starts(pool: Pool, count: int, plan: Explore) -> list[int]:
         return pool.indices[: min(count, len(pool))].tolist()
     ranked = torch.argsort(pool.objective, stable=True).tolist()
     shortlist = ranked[: max(count, int(plan.shortlist * count))]
+    # Farthest-first traversal (Gonzalez 1985), with cosine as the likeness: rows are of length 1, [rest, chosen].
     chosen = shortlist[:1]
     while len(chosen) < min(count, len(shortlist)):
         rest = [index for index in shortlist if index not in chosen]
         likeness = (pool.embeddings[rest] @ pool.embeddings[chosen].T).amax(1)
         chosen.append(rest[int(likeness.argmin())])
+    # Best first again: calibration takes the first ones.
     return [int(pool.indices[row]) for row in sorted(chosen, key=ranked.index)]
 
 

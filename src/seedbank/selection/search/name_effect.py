@@ -52,5 +52,6 @@ def name_effect(sampler: Sampler, acceptance: Acceptance, *, guard_embeddings: T
 
 def probability_of_superiority(sample: Tensor, other: Tensor) -> float:
     """How often one of ``sample`` ``[n]`` is greater than one of ``other`` ``[m]``, ties half: 0.5 by chance (McGraw & Wong 1992)."""
+    # [n, m]: P(X > Y) + P(X = Y) / 2, the Mann-Whitney U over n m.
     pairs = sample[:, None] - other[None]
     return float((pairs > 0).float().mean() + (pairs == 0).float().mean() / 2)

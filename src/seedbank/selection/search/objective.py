@@ -48,6 +48,8 @@ class Samples:
     def images(self) -> Tensor:
         """The final images ``[B, 3, H, W]``, clamped to 0..1 with the gradient passing straight through the clamp."""
         decoded = self.decode(self.latents)
+        # Straight-through estimator (Bengio et al., arXiv 1308.3432): a clamp's own gradient is 0 at a saturated pixel, which
+        # could then never come back.
         return decoded + (decoded.clamp(0, 1) - decoded).detach()
 
     @cached_property
@@ -110,6 +112,7 @@ class Contrastive:
 
     def __call__(self, samples: Samples) -> Tensor:
         """At least 0."""
+        # [B, 1 + M]; column 0 is the references' centroid, the class that should win.
         logits = samples.embeddings @ torch.cat([self.targets.centroid[None], self.failures]).T / self.temperature
         return -logits.log_softmax(1)[:, 0]
 
@@ -130,9 +133,11 @@ class LowFrequency:
 
     def __call__(self, samples: Samples) -> Tensor:
         """Mean squared difference, in units of the latents' variance (about 1)."""
+        # [B, C g²] and [K, C g²], so distances are [B, K].
         coarse = F.adaptive_avg_pool2d(samples.latents, self.grid).flatten(1)
         wanted = F.adaptive_avg_pool2d(self.targets.latents, self.grid).flatten(1)
         distance = (coarse[:, None] - wanted[None]).square().mean(-1)
+        # Soft minimum over the K references, -T log(1/K Σ_k e^(-d_k/T)): between the least distance and the mean of all.
         return -self.temperature * (-distance / self.temperature).logsumexp(1) + self.temperature * log(len(wanted))
 
 
@@ -198,6 +203,7 @@ class Objective:
     def evaluate(self, last_latents: Sequence[Tensor], cutouts: Sequence[Cutout] = ()) -> Evaluation:
         """The objective of the latents after the last steps and its gradient with respect to each, averaged over ``cutouts`` too."""
         # 1. Values of the whole images.
+        # Cut off from the sampler: how a gradient gets from here to the noise is the gradient mode's business.
         leaves = tuple(latents.detach().requires_grad_() for latents in last_latents)
         samples = Samples(leaves, self.decode, self.encoder)
         decoded = samples.detach_images() if self.balanced else None
@@ -218,10 +224,12 @@ class Objective:
     ) -> Evaluation:
         terms = {term.name: value.detach() for term, value in zip(self.terms, values, strict=True)}
         total = torch.stack([term.weight * terms[term.name] for term in self.terms]).sum(0)
+        # No graph for embeddings that no term asked for and that are computed only here.
         with torch.no_grad():
             return Evaluation(total, terms, samples.images.detach(), samples.embeddings.detach(), cotangents)
 
     def _summed_gradient(self, values: Sequence[Tensor], leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        # Summed over the batch as well: images do not depend on each other, so each still gets its own gradient.
         total = torch.stack([term.weight * value for term, value in zip(self.terms, values, strict=True)]).sum()
         return torch.autograd.grad(total, leaves)
 
@@ -231,6 +239,7 @@ class Objective:
         What comes through the images is clipped there, so that the sum goes back through the decoder, which is expensive, once; what comes
         from the latents themselves is clipped to what then arrives.
         """
+        # The graph is kept because terms share the encoder's pass; a term may look at images only, or at latents only.
         gradients = [
             torch.autograd.grad(value.sum(), (images, final), retain_graph=True, allow_unused=True) for value in values
         ]
@@ -238,6 +247,7 @@ class Objective:
         at_images = [term.weight * at_image for term, (at_image, _) in weighted if at_image is not None]
         at_latents = [term.weight * at_latent for term, (_, at_latent) in weighted if at_latent is not None]
         if at_images:
+            # In front, since the first of a list sets the limit for the others.
             at_latents.insert(0, torch.autograd.grad(decoded, final, _clipped(at_images))[0])
         return _clipped(at_latents)
 
@@ -252,4 +262,5 @@ def _over_cutouts(term: Term, value: Tensor, cropped: Sequence[Samples]) -> Tens
 def _clipped(gradients: Sequence[Tensor]) -> Tensor:
     """Their sum, each clipped, image by image, to the length of the first."""
     limit = norm(gradients[0])
+    # g_i min(1, |g_1| / |g_i|); the floor keeps a gradient of zero from becoming 0 / 0.
     return torch.stack([each * (limit / norm(each).clamp_min(1e-20)).clamp_max(1) for each in gradients]).sum(0)

@@ -51,6 +51,7 @@ def optimise(
     chosen = state.starts if state else tuple(choose_starts(pool, recipe.begun(starts), recipe.explore))
     origin = search.seeds.noise(chosen).to(search.sampler.family.device)
     seeds = [search.seeds.seed(number) for number in chosen]
+    # A resumed search has gone through its exploration again from the stored pool, so this is complete up to here.
     spent = exploration.network_evaluations
 
     # 2. How gradients are had. What a search measures of that is part of it, and shared with no other.
@@ -63,6 +64,7 @@ def optimise(
 
     # 3. Iterate.
     if resume and state:
+        # The checkpoint's count has the calibration and all iterations in it.
         spent = resume.network_evaluations
 
     def on_iteration(iteration: Iteration) -> None:
@@ -91,6 +93,7 @@ def optimise(
         root=search.root,
         wanted=starts,
     )
+    # Checkpoints are read on the CPU.
     begun = state.to(origin.device) if state else OptimisationState.initial(chosen, origin, recipe)
     state = optimiser.run(begun, on_iteration)
 

@@ -90,12 +90,14 @@ class Optimiser:
 
         # 2. What the iterates are like, which of them to keep, and which starts are finished.
         metrics = self._metrics(noise, self.origin[active], evaluation, found, number)
+        # Copies: checkpoints and observers still hold the state before.
         trajectories, stopped, best = list(state.trajectories), list(state.stopped_by), state.best.clone()
         for row, position in enumerate(active):
             trajectories[position] = (*trajectories[position], metrics[row])
             stopped[position] = stop_reason(trajectories[position], self.recipe, self.limits)
             if self._is_kept(trajectories[position]):
                 best[position] = noise[row]
+        # After the starts' own rules, since those that are near enough by them count as found.
         stopped = halve(trajectories, stopped, self.recipe, self.limits, wanted=self.wanted)
 
         # 3. One step for the others.
@@ -111,6 +113,7 @@ class Optimiser:
         )
 
     def _value_and_grad(self, noise: Tensor, iteration: int) -> ValueAndGrad:
+        # Named by the iteration, so that a resumed search sees the same cutouts.
         cutouts = random_cutouts(self.root, f"views {iteration}", self.recipe.cutouts, smallest=SMALLEST_CUTOUT)
         evaluate = partial(self.objective.evaluate, cutouts=cutouts)
         return value_and_grad(self.sampler, noise, evaluate, self.mode, last_steps=self.objective.last_steps)
@@ -123,6 +126,7 @@ class Optimiser:
         objective, guard = evaluation.objective.tolist(), self._guard(evaluation, iteration)
         cosine = sphere.cosine(noise, origin).tolist()
         norm_z, whiteness = sphere.norm_score(noise).tolist(), sphere.whiteness(noise).tolist()
+        # Of the tangent part: the radial one only changes the norm, which no step on the sphere follows.
         gradient_norm = _tangent_norms(noise, found) if found else None
         return [
             StepMetrics(
@@ -146,6 +150,7 @@ class Optimiser:
         if iteration % self.recipe.guard_every and iteration < self.recipe.iterations:
             near = (evaluation.terms["semantic"] <= self.limits.semantic_goal).tolist()
             rows = [row for row in rows if near[row] and self.recipe.stop.near_enough]
+        # One batch for all rows that are asked about; an empty one is never passed to a network.
         judged = self.guard.similarity(evaluation.images[rows]).tolist() if rows else []
         known = dict(zip(rows, judged, strict=True))
         return [known.get(row) for row in range(len(evaluation.images))]
@@ -171,6 +176,7 @@ class Optimiser:
             iteration=iteration,
             iterations=self.recipe.iterations,
         )
+        # A copy, as the state before must stay what it is.
         noise = state.noise.clone()
         noise[going] = sphere.whiten(updated.noise, self.recipe.max_whiteness)
         moments = {name: values.clone() for name, values in state.moments.items()}

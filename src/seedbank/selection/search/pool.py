@@ -64,6 +64,7 @@ class Pool:
 
     def joined(self, more: Pool) -> Pool:
         """The rows of this pool followed by those of ``more``; the previews are this pool's."""
+        # An empty pool does not know how long embeddings are, so its rows cannot be concatenated.
         if not len(self):
             return replace(more, previews=self.previews)
         rows = {name: torch.cat([getattr(self, name), getattr(more, name)]) for name in _ROWS}
@@ -76,6 +77,7 @@ class Pool:
 
     def statistics(self) -> PoolStatistics:
         """Mean, deviation and best; of at least one row."""
+        # The deviation (n - 1) of a single row is NaN; it says nothing, so 0 stands for it.
         few = len(self) < 2
         return PoolStatistics(
             size=len(self),

@@ -137,6 +137,7 @@ class Recipe:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     def __post_init__(self) -> None:
+        # Parsed only to refuse a mode that does not exist before anything is drawn.
         if self.gradient != CALIBRATED:
             Mode.parse(self.gradient)
         if self.iterations < 1 or self.guard_every < 1 or self.explore.size < 1:
@@ -191,6 +192,7 @@ SEEDSELECT_V1 = Recipe(
     "seedselect_v1",
     explore=Explore(size=8, batch=8, ranked=False),
     update=AdamW(),
+    # What the released code does not do is switched off: early stops, contrast, cutouts, repair, codec.
     stop=Stop(stale=0, hacked=0, cornered=0),
     gradient="full",
     iterations=30,

@@ -67,6 +67,7 @@ def best_step(trajectory: Sequence[StepMetrics], threshold: float) -> StepMetric
     The start itself always qualifies, so the result is never worse than the start under the guard.
     """
     judged = [(metrics, metrics.guard) for metrics in trajectory if metrics.guard is not None]
+    # The guard is asked about iteration 0 in every recipe, so the first one judged is the start.
     start_guard = judged[0][1]
     no_worse = [(metrics, guard) for metrics, guard in judged if guard >= start_guard]
     accepted = [(metrics, guard) for metrics, guard in no_worse if guard >= threshold]
@@ -86,6 +87,7 @@ def leaders(trajectories: Sequence[Sequence[StepMetrics]], recipe: Recipe, limit
         acceptable = (kept.guard or 0.0) >= limits.threshold and kept.semantic <= limits.semantic_limit
         return not acceptable, kept.objective
 
+    # Chosen by promise, given back by position, so that rows stay in the order of the starts.
     return sorted(sorted(range(len(trajectories)), key=promise)[:wanted])
 
 
@@ -114,6 +116,7 @@ def halve(
         return [reason or "enough others are near enough" for reason in stopped]
     spare = len(trajectories) - wanted
     kept_after = {fifths * recipe.iterations // 5: wanted + ceil(share * spare) for fifths, share in RUNGS.items()}
+    # Steps made: iteration 0 evaluates the starts before any.
     done = max(len(trajectory) for trajectory in trajectories) - 1
     if done not in kept_after:
         return list(stopped)
@@ -126,6 +129,7 @@ def halve(
 def stop_reason(trajectory: Sequence[StepMetrics], recipe: Recipe, limits: Limits) -> str:
     """Why this start is finished, in plain words; empty while it is not."""
     rules, newest = recipe.stop, trajectory[-1]
+    # First, because no step can follow from such a gradient.
     if newest.gradient_norm is not None and not isfinite(newest.gradient_norm):
         return "the gradient is not a finite number"
     if rules.near_enough and _near_enough(newest, limits):
@@ -150,6 +154,7 @@ def _falling(trajectory: Sequence[StepMetrics], drop: float, times: int) -> bool
 
 
 def _cornered(trajectory: Sequence[StepMetrics], floor: float, times: int) -> bool:
+    # The trust region puts a seed on its edge up to rounding, hence the 1e-4.
     return len(trajectory) > times and all(metrics.cosine_to_start < floor + 1e-4 for metrics in trajectory[-times:])
 
 

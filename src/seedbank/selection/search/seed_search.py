@@ -67,6 +67,7 @@ class SeedSearch:
         decode, targets, weight = self.sampler.family.decode, self.targets, self.recipe.appearance
         if self.recipe.objective == "paper":
             terms = (PaperSemantic(targets), PaperAppearance(targets, weight))
+            # Not balanced: the released losses are a plain weighted sum.
             return Objective(terms, decode, self.encoder, last_steps=len(terms[0].shares), balanced=False)
         return Objective((Semantic(targets), LowFrequency(targets, weight)), decode, self.encoder)
 

@@ -61,12 +61,14 @@ def _tangent(
 ) -> Updated:
     """Momentum descent on the sphere through the start; R scales back to the start's own norm."""
     # 1. average unit gradients in the tangent space: m = μ m + (1 - μ) g / |g|
+    # Unit gradients, so that the angle of a step does not depend on the scale of the objective.
     along = sphere.unit(sphere.tangent(gradient, noise))
     momentum = update.momentum * moments["momentum"] + (1 - update.momentum) * along
 
     # 2. step by an angle η that falls on a cosine: z = R(z - η |z0| m / |m|)
     angle = update.final_step + (update.step - update.final_step) * (1 + cos(pi * progress)) / 2
     length = sphere.norm(start)
+    # m is a mean over tangent spaces of earlier points; projecting it once more takes the place of parallel transport.
     stepped = sphere.retract(noise - angle * length * sphere.unit(sphere.tangent(momentum, noise)), length)
 
     # 3. Langevin: mix in a share s of new white noise n, z = R(√(1 - s) z + √s n) (ORIGEN, NeurIPS 2025)
@@ -81,12 +83,14 @@ def _tangent(
 def _noise_of(noise: Tensor) -> Tensor:
     """White noise that follows from each seed's own values, so that a seed does not depend on the others of its batch."""
     digests = [hashlib.sha256(seed.numpy().tobytes()).digest() for seed in noise.detach().cpu().contiguous()]
+    # Shifted to fit a signed 64-bit seed; drawn on the CPU, to be the same whatever device the seed is on.
     generators = [torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1) for digest in digests]
     return torch.stack([torch.randn(noise.shape[1:], generator=generator) for generator in generators]).to(noise)
 
 
 def _adamw(update: AdamW, noise: Tensor, gradient: Tensor, moments: Moments, iteration: int) -> Updated:
     """AdamW with decoupled decay (arXiv 1711.05101, algorithm 2), element by element."""
+    # t = iteration + 1 below, as the paper counts from 1.
     rate = update.rate / (update.drop if iteration >= update.drop_at else 1)
     first, second = update.betas
     # 1. moments: m = β1 m + (1 - β1) g, v = β2 v + (1 - β2) g²

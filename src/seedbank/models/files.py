@@ -53,6 +53,7 @@ def quiet() -> Iterator[None]:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
+    # Only those that are on, so that a caller who turned them off finds them off.
     loud = [logging for logging in (diffusers_logging, transformers_logging) if logging.is_progress_bar_enabled()]
     for logging in loud:
         logging.disable_progress_bar()
@@ -72,6 +73,7 @@ def describe(folder: Path, *, source: str) -> ModelCard:
         name=name,
         source=source if hub or source == SHIPPED else FOLDER,
         revision=hub["revision"] if hub else "",
+        # Sorted, since file systems list in different orders.
         content=sha256("".join(sorted(lines)).encode()),
     )
 
@@ -88,6 +90,7 @@ def _digest(path: Path) -> str:
 
 def _refuse_pickles(folder: Path, source: str) -> None:
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    # Pickles beside safetensors are harmless: nothing here opens them.
     if any(name.endswith(".safetensors") for name in names):
         return
     pickles = sorted(name for name in names if name.endswith(PICKLES))

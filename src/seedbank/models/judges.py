@@ -76,6 +76,7 @@ class Embedder:
         """Like :meth:`__call__`, before the length is taken out."""
         pixels = self.preprocess(images01).to(self.network.dtype)
         features: Tensor = getattr(self.network(pixel_values=pixels), self.output)
+        # [B, D] or [B, D, 1, 1] (a ResNet's pooled output) to [B, D]; lengths are taken in float32.
         return features.flatten(1).float()
 
 
@@ -117,12 +118,14 @@ def load_auditor(source: str = "parts") -> Auditor:
     folder = find_model(source, "auditor")
     network = _load(AutoModelForImageClassification, folder)
     names = network.config.id2label
+    # Labels in the order of the logits.
     return Auditor(network, tuple(names[number] for number in sorted(names)), *_setting(folder, source))
 
 
 def _load(kind: Any, folder: Path) -> Any:
     options = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
     with quiet():
+        # Float32 whatever the pipeline's arithmetic: thresholds and recorded scores must mean the same.
         network = kind.from_pretrained(folder, dtype=torch.float32, **options)
     return network.eval().requires_grad_(False)
 

@@ -50,10 +50,12 @@ def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32) -> LoadedMo
         OutsideError: the hub could not be reached.
     """
     folder = find_model(model, "pipeline")
+    # Before diffusers sees the folder, which would run code or unpickle weights while it loads.
     _check_parts(folder, _check_index(folder, model), model)
     return _loaded(folder, describe(folder, source=model), model, dtype)
 
 
+# One, since models are large; the card is part of the key, so that changed files are loaded anew.
 @lru_cache(maxsize=1)
 def _loaded(folder: Path, card: ModelCard, model: str, dtype: torch.dtype) -> LoadedModel:
     """Kept for the rest of the process, for the same files as ``card`` knows them: a scan asks for one model many times."""
@@ -62,6 +64,7 @@ def _loaded(folder: Path, card: ModelCard, model: str, dtype: torch.dtype) -> Lo
     pipeline.set_progress_bar_config(disable=True)
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
+            # Gradients are taken with respect to noise only; those of weights would cost memory.
             part.eval().requires_grad_(False)
     notes = _settle_scheduler(pipeline)
     return LoadedModel(pipeline, card, _sampler(folder, pipeline), notes)
@@ -70,6 +73,7 @@ def _loaded(folder: Path, card: ModelCard, model: str, dtype: torch.dtype) -> Lo
 def _load(folder: Path, index: Mapping[str, Any], model: str, dtype: torch.dtype) -> Any:
     import diffusers
 
+    # A part given as None is one that diffusers does not load.
     options = {name: None for name in UNUSED if name in index}
     if "safety_checker" in index:
         options["requires_safety_checker"] = False  # type: ignore[assignment]
@@ -149,6 +153,7 @@ def _settle_scheduler(pipeline: Any) -> tuple[str, ...]:
         raise UsageError(f"{fault}; there is no other scheduler for flow models, so name a model that ships it")
     if type(pipeline).__name__ == "LatentConsistencyModelPipeline":
         raise UsageError(f"{fault}; a latent consistency model is sampled with its LCMScheduler")
+    # Clipping x0 to -1..1 is meant for pixels; DDIM would do it by default, and latents go beyond.
     pipeline.scheduler = DDIMScheduler.from_config(shipped.config, clip_sample=False, thresholding=False)
     return (f"the model ships {type(shipped).__name__}; sampled with DDIM instead: {fault}",)
 
@@ -168,9 +173,11 @@ def _sampler(folder: Path, pipeline: Any) -> SamplerConfig:
         return usual
     said = _json(folder / SETTINGS, folder.name, f"sampling settings in {SETTINGS}", "mend or delete that file")
     try:
+        # The arithmetic is that in which the weights were loaded, whatever the file says.
         found = SamplerConfig.model_validate({**usual.model_dump(), **said, "dtype": usual.dtype})
         if "batch_size" in said:
             return found
+        # The usual batch is for the usual size; the file may have named another one.
         return found.model_copy(update={"batch_size": usual_batch_size(found.height, found.width)})
     except ValidationError as error:
         first = error.errors()[0]

@@ -69,6 +69,7 @@ def _load(card: ModelCard, load: Callable[[str], M], *, what: str, source: str |
     if source is None and card.source == FOLDER:
         raise UsageError(f"the {what} {card.name!r} was a local folder; say where it is with {option}")
     found = load(source or card.source)
+    # By content alone: a folder may have moved, and the same files may come from elsewhere.
     if found.card.content != card.content:
         raise VerificationError(
             f"expected the {what} {card.name} with files {card.content[:12]}, got {found.card.content[:12]}; seeds and scores mean "

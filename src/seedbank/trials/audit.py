@@ -52,7 +52,9 @@ def audit(auditor: Auditor, images: Sequence[Pixels], label: int) -> npt.NDArray
 def success(right: npt.NDArray[np.bool_], *, seed: int = 0) -> Success:
     """The success rate of single judgements, its interval from resampling the images."""
     if not len(right):
+        # Of no images nothing is known: the whole range.
         return Success(0, 0, 0.0, 1.0)
+    # Percentile bootstrap (Efron & Tibshirani 1993), [RESAMPLES, n]; seeded, so that a report is the same twice.
     picked = np.random.default_rng(seed).integers(0, len(right), (RESAMPLES, len(right)))
     low, high = np.quantile(right[picked].mean(1), (0.025, 0.975))
     return Success(int(right.sum()), len(right), float(low), float(high))

@@ -57,6 +57,7 @@ def reachable(roots: Sequence[str], source: Source) -> dict[str, ast.Module]:
         trees[name] = ast.parse(text)
         for module, member in _imports(trees[name]):
             if module.startswith(FOLLOWED):
+                # `from package import name`: the name may be a module of its own or something in the package.
                 part = f"{module}.{member}"
                 waiting.append(part if member and source(part) is not None else module)
     return trees
@@ -88,6 +89,7 @@ def _bare(tree: ast.Module) -> ast.Module:
     """The same tree without docstrings and without texts that stand under an attribute to explain it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            # A body must not be empty, or the tree cannot be written out.
             node.body = [item for item in node.body if not _is_text(item)] or [ast.Pass()]
     return tree
 

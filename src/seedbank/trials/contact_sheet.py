@@ -70,6 +70,7 @@ def contact_sheet(
     columns = max(MIN_COLUMNS, *(len(piece.tiles) for piece in pieces), 0)
     width = 2 * _MARGIN + columns * TILE + (columns - 1) * _GAP
     lines = [line for note in notes for line in _wrap("!  " + note, width - 2 * _MARGIN)]
+    # Upper edges: of the first row, below title, subtitle and notes, then of each next one; the last is the lower end.
     tops = [_MARGIN + _TITLE + 14 + (_LINE + 8 if subtitle else 0) + _LINE * len(lines) + (16 if lines else 4)]
     for piece in pieces:
         tops.append(tops[-1] + _height(piece))
@@ -139,6 +140,7 @@ def _wrap(text: str, width: int) -> list[str]:
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
         if lines[-1] and _font(_TEXT).getlength(longer) > width:
+            # Indented, so that a wrapped note is not taken for a new one.
             lines.append("     " + word)
         else:
             lines[-1] = longer

@@ -67,6 +67,7 @@ def expand_seeds(
         VerificationError: the models or photos are no longer those of the trial.
     """
     trial, seeds = _of_one_trial([find_candidate(bank, digest) for digest in digests])
+    # First: whoever asks may not review the images, even where they are there already.
     bank.request("expansion", concept=trial.concept, subject=trial.key, requested_by=requested_by)
     key = _key(trial, seeds, count)
     if not bank.store.exists(f"{expansion_folder(trial.concept, key)}/expansion.json"):
@@ -81,10 +82,12 @@ def expand_seeds(
             acceptance,
             finds,
             count,
+            # Seeds are sorted, so the root does not depend on the order they were named in.
             root=finds[0].digest,
             observe=lambda done, total: progress("expand", done, total),
         )
         _store(bank, trial, finds, key=key, count=count, result=result)
+    # Read from the store also after a run of ours: another process may have kept its record first.
     return bank.load(Expansion, key, concept=trial.concept)
 
 
@@ -104,6 +107,7 @@ def find_candidate(bank: Bank, digest: str) -> tuple[Trial, Candidate]:
         trial = bank.load(Trial, Trial.announced(entry), concept=entry.concept)
         for candidate in trial.candidates:
             if candidate.seed.startswith(digest):
+                # Entries come in the order of the ledger, so a later trial takes the place of an earlier one.
                 found[candidate.seed] = trial, candidate
     if len(found) > 1:
         raise UsageError(f"{digest!r} names {len(found)} seeds: {', '.join(sorted(found))}; give more digits")
@@ -165,6 +169,7 @@ def _judged_as(bank: Bank, trial: Trial, places: Places) -> tuple[Sampler, Accep
         encoder=encoder,
         guard_encoder=guard,
         criteria=trial.recipe,
+        # The guard's contrast is made from the trial's own pool, or it would accept other images than the trial did.
         plain=pool.guard_embeddings,
     )
     return sampler, acceptance
@@ -209,6 +214,7 @@ def _store(bank: Bank, trial: Trial, finds: Sequence[Seed], *, key: str, count: 
             vendi=result.vendi,
             distances=result.distances,
             network_evaluations=result.network_evaluations,
+            # Infinite where there are no images, which JSON cannot say.
             plain_samples_each=result.plain_samples_each if images else 0.0,
         )
     )

@@ -71,6 +71,7 @@ def run_trial(
         raise UsageError(
             f"expected a reference set of {concept.name!r}, got one of {reference_set.concept!r}; validate {concept.name} first"
         )
+    # First: whoever asks may not review, also where the trial is there already.
     bank.request("trial", concept=concept.name, subject=reference_set.digest, requested_by=requested_by)
     report = progress or (lambda _stage, _done, _total: None)
     report("load", 0, 1)
@@ -78,6 +79,7 @@ def run_trial(
     report("load", 1, 1)
     if bank.store.exists(f"{trial_folder(concept.name, inputs.key)}/trial.json"):
         return bank.load(Trial, inputs.key, concept=concept.name)
+    # An unreachable concept leaves no trial, only its entry on the ledger.
     _raise_if_known_unreachable(bank, concept.name, inputs.key)
     _start(bank, inputs)
     selection = _select(bank, inputs, report)
@@ -128,6 +130,7 @@ def load_inputs(concept: Concept, reference_set: ReferenceSet) -> Inputs:
     from seedbank.models import load_encoder, load_guard, load_pipeline
     from seedbank.selection import preset
 
+    # The plain images for comparison come out of the same pool.
     recipe = preset(concept.preset, starts=max(concept.policy.selection.candidates, concept.policy.selection.plain))
     return Inputs(concept, reference_set, load_pipeline(concept.model), load_encoder(), load_guard(), recipe)
 
@@ -162,6 +165,7 @@ def _select(bank: Bank, inputs: Inputs, report: Report) -> Selection:
         observe=keeper,
         resume=keeper.resume(),
     )
+    # Beside the trial and not in it: a record must be the same bytes when it is made again.
     timing = _timing(selection, resumed=keeper.resumed)
     bank.store.put(f"{inputs.folder}/timing.json", json.dumps(timing, indent=2).encode())
     return selection
@@ -218,6 +222,7 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
     bank.store.put(f"{inputs.folder}/pool.safetensors", selection.pool.to_safetensors())
     for find in selection.finds:
         bank.store.put(f"{inputs.folder}/trajectories/{find.start.digest}.json", _trajectory(find))
+    # What is kept may be another process's record; the ledger is told of that one.
     trial = bank.keep(
         Trial(
             key=inputs.key,
@@ -249,6 +254,7 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
         candidates=len(trial.candidates),
         accepted=sum(candidate.accepted for candidate in trial.candidates),
     )
+    # Last: until the ledger knows of the trial a killed process has to be able to go on.
     bank.store.delete(f"{inputs.folder}/checkpoint.safetensors")
     return trial
 
@@ -258,6 +264,7 @@ def _keep(bank: Bank, folder: str, scored: ScoredImage, start: Seed) -> Candidat
     data = png(scored.pixels)
     image = sha256(data)
     bank.store.put(f"{folder}/images/{image}.png", data)
+    # For a plain image the two are one.
     for seed in {scored.seed, start}:
         bank.store.put(f"{folder}/seeds/{seed.digest}.safetensors", seed.to_safetensors())
     return Candidate(
@@ -276,6 +283,7 @@ def _trajectory(find: Find) -> bytes:
         {
             "start": find.start.digest,
             "steps": [
+                # JSON has no infinity, which is what the norm of a broken gradient is.
                 {name: value if value is None or isfinite(value) else None for name, value in asdict(metrics).items()}
                 for metrics in find.trajectory
             ],
@@ -302,6 +310,7 @@ def _unreachable(bank: Bank, inputs: Inputs, selection: Selection) -> Unreachabl
         name_effect=selection.diagnosis.name_effect,
         advice=ADVICE,
     )
+    # From the entry, so that the first refusal and all later ones say the same.
     return _refusal(inputs.concept.name, entry.data)
 
 

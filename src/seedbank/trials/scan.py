@@ -66,6 +66,7 @@ def _diagnosed(concept: Concept, photos: Sequence[Image.Image], drawn: Sequence[
     )
     with torch.no_grad():
         embeddings, guard_embeddings = encoder(images), acceptance.guard.embed(images)
+    # The same two questions as an exploration asks, so that a scan and a search agree.
     acceptance = acceptance.against(guard_embeddings)
     found = diagnose(acceptance, guard_embeddings=guard_embeddings, embeddings=embeddings)
     if found.recommendation != "unreachable":

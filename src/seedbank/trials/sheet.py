@@ -75,6 +75,7 @@ def _candidate_rows(images: TrialImages, candidates: Sequence[Candidate], first:
     made = (
         SheetRow("Optimised", after, "after: the candidates") if not first else SheetRow("Optimised, continued", after)
     )
+    # With a gap the columns of the two rows would no longer match.
     if any(start is None for start in starts):
         return [made]
     before = [

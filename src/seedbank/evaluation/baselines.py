@@ -79,6 +79,7 @@ def prior_gradient(noise: Tensor) -> Tensor:
 def _nesterov(update: Nesterov, noise: Tensor, gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
     """``g = clip(∇L + λ∇prior)``, ``v = μ v + g``, ``z = z - η (g + μ v)``."""
     total = gradient + update.prior * prior_gradient(noise)
+    # g min(1, c / |g|).
     clipped = total * (update.clip / sphere.norm(total).clamp_min(1e-20)).clamp_max(1)
     velocity = update.momentum * moments["momentum"] + clipped
     return noise - update.rate * (clipped + update.momentum * velocity), {"momentum": velocity}
@@ -129,6 +130,7 @@ class SphericalCentroid:
         return torch.stack([self._distance(samples, crop(samples.images, cutout)) for cutout in chosen]).mean(0)
 
     def _distance(self, samples: Samples, images: Tensor) -> Tensor:
+        # |f - c| = 2 sin(θ/2), so this is θ²/2; the clamp keeps off θ = π, where asin has an infinite slope.
         chord = torch.linalg.vector_norm(samples.encoder(images) - self.targets.centroid, dim=1)
         return torch.as_tensor(2 * (chord / 2).clamp(max=1 - 1e-6).asin().square())
 

@@ -99,6 +99,7 @@ class Problem:
     def acceptance(self) -> Acceptance:
         """The rule: made from the references and, for all methods alike, from what :data:`POOL` plain seeds give."""
         with torch.no_grad():
+            # Of a root of their own: the guard learns from other seeds than those that methods start from.
             noise = draws(f"{self.concept}/pool", range(POOL), self.sampler.noise_shape)
             images = self.sampler.family.decode(self.sampler.denoise(noise.to(self.sampler.family.device))).clamp(0, 1)
             return self._unexplored.against(self._unexplored.guard.embed(images))
@@ -155,6 +156,7 @@ class Meter:
     def remaining(self) -> int:
         """Network evaluations that may still be spent before the final drawing; very many without a limit."""
         limit = self.budget.network_evaluations
+        # An integer, because methods divide it into whole images.
         return 2**62 if limit is None else limit - self.reserve - self.spent
 
     def spend(self, network_evaluations: int) -> None:
@@ -170,6 +172,7 @@ class Meter:
             return False
         if self.budget.seconds is None:
             return True
+        # t + e n <= share (T - e reserve), with e the seconds of one evaluation so far.
         each = self.seconds / self.spent if self.spent else 0.0
         return self.seconds + each * network_evaluations <= share * (self.budget.seconds - each * self.reserve)
 
@@ -226,9 +229,11 @@ def finish(
     ``asked`` is the problem as it was given, where ``problem`` has a tuned pipeline: its guard and objective judge.
     """
     judged, sampler = asked or problem, problem.sampler
+    # One at a time: within a batch an image's last bits may depend on the others.
     scored = [judged.objective.score(sampler.finish(torch.from_numpy(seed.latents.copy())[None])) for seed in seeds]
     objective = [float(found.objective) for found in scored]
     pixels = [to_pixels(found.images)[0] for found in scored]
+    # Judged as a trial judges: the 8 bits that are kept.
     images = from_pixels(np.stack(pixels)).to(sampler.family.device)
     acceptance, noise = judged.acceptance, stacked(seeds)
     judgements = acceptance.judge(images)
@@ -314,6 +319,7 @@ def run_benchmark(
     Raises:
         UsageError: the auditor does not know a concept.
     """
+    # All concepts first: one that the auditor does not know must not come to light after hours of measuring.
     for problem in problems:
         _label(auditor, problem)
     had = {(row.method, row.concept, row.budget, row.repeat, len(row.right)): row for row in known}

@@ -73,6 +73,7 @@ class BestOfN:
         trace: list[Spent] = []
         number, wide = 0, max(1, self.batch // len(starts))
         while number < self.most:
+            # Whole rounds, so that every start gets the same number of seeds.
             count = min(wide, self.most - number, meter.remaining // sampler.cost(len(starts)))
             if not count or not meter.affords(sampler.cost(count * len(starts))):
                 break
@@ -133,6 +134,7 @@ class EngineMethod:
         sampler = problem.sampler
         allowance = min(share.network_evaluations, sampler.cost(self.most))
         size = min(self.pool, allowance // sampler.cost(1))
+        # A mix needs two elites.
         if size < 2 or not share.affords(sampler.cost(size)):
             return start, inf
         # 1. A small pool of plain seeds, whose best are the engine's elites.
@@ -148,6 +150,7 @@ class EngineMethod:
             sampler,
             lambda latents: problem.objective.score(latents).objective,
             allowance - sampler.cost(size),
+            # An engine's batches carry running totals, the meter takes differences.
             observe=lambda batches: share.meter.spend(before + batches[-1].network_evaluations - share.meter.spent),
             affords=share.affords,
         )
@@ -256,6 +259,7 @@ class _Descent:
         self.noise, self.moments = start.clone(), method.initial_moments(start)
         self.trajectories: list[list[Iterate]] = [[] for _ in start]
         self.active = list(range(len(start)))
+        # Until a first step has shown what a gradient costs.
         self._each = MOST_EXPENSIVE_GRADIENT * self.sampler.cost(1)
 
     @property
@@ -277,6 +281,7 @@ class _Descent:
             self.sampler, self.noise[rows], self.objective.evaluate, self.mode, last_steps=self.objective.last_steps
         )
         for place, score in zip(rows, found.evaluation.objective.tolist(), strict=True):
+            # Cloned: on a CPU `cpu()` is a view of noise that the next step overwrites.
             self.trajectories[place].append(Iterate(score, self.noise[place].cpu().clone()))
         going = [row for row, place in enumerate(rows) if self._ended(place) is None]
         self._each = found.network_evaluations // len(rows)
@@ -359,6 +364,7 @@ class FineTuning:
             return True
 
         made = self.tune(problem.pipeline, problem.prompt, problem.photos, self.training, affords=affords)
+        # Judged by the problem as it was asked: the tuned model must not bring its own acceptance.
         return finish(problem.tuned(made.pipeline, made.prompt), starts, meter, asked=problem)
 
 

@@ -82,12 +82,14 @@ def run_engine(
     while True:
         asked = engine.ask()
         cost = sampler.cost(len(asked))
+        # Batches from a resumed history have been paid for already; the clock has no say about them.
         if spent + cost > budget or (len(batches) >= len(known) and not affords(cost)):
             break
         scores = torch.tensor(known[len(batches)]) if len(batches) < len(known) else _draw(sampler, score, asked)
         engine.tell(scores)
         spent += cost
         ranked = zip(scores.tolist(), range(seen, seen + len(asked)), range(len(asked)), strict=True)
+        # The running number decides ties, and keeps sorting from ever comparing seeds.
         best = _lowest((*best, *((value, order, asked.seed(row)) for value, order, row in ranked)), keep)
         seen += len(asked)
         batches = (*batches, ScoredBatch(tuple(scores.tolist()), spent))

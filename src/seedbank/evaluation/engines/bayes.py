@@ -71,6 +71,7 @@ class BayesianMixes:
             raise UsageError(
                 f"expected a known score of each of {len(self.elites)} elites, or none, got {len(self.known)}"
             )
+        # In the space of weights the elites are the unit vectors.
         self._points = torch.eye(len(self.elites), dtype=torch.float64)[: len(self.known)]
         self._scores = torch.tensor(list(self.known), dtype=torch.float64)
         self._reach = self.settings.reach
@@ -89,6 +90,7 @@ class BayesianMixes:
         """Learn, and shrink or widen the search."""
         values = checked(scores, self._asked and self._asked[1])
         weights, _ = self._asked  # type: ignore[misc]
+        # Only batches that the model chose say whether its angle was right.
         if len(self._points) >= self._opening:
             self._resize(better=bool(values.min() < self._scores.min()))
         self._points = torch.cat([self._points, weights])
@@ -114,10 +116,12 @@ class BayesianMixes:
         centre = self._points[int(self._scores.argmin())]
         candidates = within(centre, self._reach, self.settings.candidates, random)
         mean, root = posterior(self._points, finite(self._scores), candidates)
+        # [candidates, batch]: f = μ + R ξ with R Rᵀ = Σ, one posterior draw in each column.
         draws = mean[:, None] + root @ torch.from_numpy(random.standard_normal((len(mean), self.settings.batch)))
         chosen: list[int] = []
         for column in draws.T:
             order = torch.argsort(column, stable=True).tolist()
+            # A point proposed twice would be paid for twice and teach nothing.
             chosen.append(next(index for index in order if index not in chosen))
         return candidates[chosen]
 
@@ -134,6 +138,7 @@ class BayesianMixes:
 def within(centre: Tensor, angle: float, count: int, random: np.random.Generator) -> Tensor:
     """``count`` unit vectors at angles of up to ``angle`` from ``centre`` ``[K]``, evenly in angle and in direction."""
     aside = torch.from_numpy(random.standard_normal((count, len(centre))))
+    # A Gaussian projected onto the tangent space at the centre c has no preferred direction u: w = cos(a) c + sin(a) u.
     aside = aside - (aside @ centre)[:, None] * centre
     aside = aside / torch.linalg.vector_norm(aside, dim=1, keepdim=True).clamp_min(1e-12)
     turned = random.uniform(0, angle, count)
@@ -157,6 +162,7 @@ def posterior(points: Tensor, scores: Tensor, candidates: Tensor) -> tuple[Tenso
 
     with torch.random.fork_rng(), warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")  # inputs are on a sphere, not in a cube, and repeated points are fine
+        # Fitting may draw from the global generator: fixed for determinism, and given back as it was (fork_rng).
         torch.manual_seed(0)
         kernel = ScaleKernel(MaternKernel(nu=2.5))
         model: Any = SingleTaskGP(points, scores[:, None], covar_module=kernel, outcome_transform=Standardize(m=1))
@@ -165,5 +171,6 @@ def posterior(points: Tensor, scores: Tensor, candidates: Tensor) -> tuple[Tenso
         with torch.no_grad():
             found = model.posterior(candidates)
             mean, covariance = found.mean[:, 0], found.distribution.covariance_matrix
+    # R = V √λ and not Cholesky's: between near candidates Σ is singular up to rounding, with small negative λ.
     values, vectors = torch.linalg.eigh(covariance)
     return mean, vectors * values.clamp_min(0).sqrt()

@@ -59,6 +59,7 @@ class EvolvedMixes:
         if self._asked is None:
             points = self._strategy.ask()
             weights = torch.from_numpy(np.stack(points))
+            # Normalised for mixing only: CMA-ES has to be told of the points that it asked for.
             weights = weights / torch.linalg.vector_norm(weights, dim=1, keepdim=True)
             self._asked = points, Asked(self._basis.mix(weights), mixed(self.elites, weights, self._recipe))
         return self._asked[1]

@@ -68,6 +68,7 @@ class RestartedNeighbours:
         values = checked(scores, self._asked)
         asked, row = self._asked, int(values.argmin())
         better = float(values[row]) < self._best
+        # The start of a climb becomes its centre whatever its score, or a NaN would leave no centre.
         if self._centre is None or better:
             self._centre, self._best = asked.seed(row), float(values[row])  # type: ignore[union-attr]
         self._stalled = 0 if better else self._stalled + 1
@@ -84,11 +85,13 @@ class RestartedNeighbours:
     def _start(self) -> Asked:
         climb = self._climbs
         self._climbs += 1
+        # A climb's number is also its plain seed's, so fresh seeds never repeat.
         seed = self.starts[climb] if climb < len(self.starts) else plain_seed(self.root, climb, self.shape)
         return Asked(torch.from_numpy(seed.latents.copy())[None], (seed.lineage,))
 
     def _around(self, centre: Seed) -> Asked:
         cosine, first = self.cosine, self._drawn
+        # Rounded up to whole antithetic pairs, so that no direction is the opposite of one of another round.
         self._drawn += self.settings.batch + self.settings.batch % 2
         self._round += 1
         across = repelled(f"{self.root}/zero_order", range(first, first + self.settings.batch), self.shape)

@@ -192,7 +192,7 @@ SEEDSELECT_V1 = Recipe(
     "seedselect_v1",
     explore=Explore(size=8, batch=8, ranked=False),
     update=AdamW(),
-    # What the released code does not do is switched off: early stops, contrast, cutouts, repair, codec.
+    # What the released code does not do is switched off: early stops, contrast, cutouts, repair.
     stop=Stop(stale=0, hacked=0, cornered=0),
     gradient="full",
     iterations=30,

@@ -72,6 +72,7 @@ def move(
 
 def prior_gradient(noise: Tensor) -> Tensor:
     """``∇(½|z|² - (d - 1) log |z|) = z (1 - (d - 1) / |z|²)``: nothing where the norm is ``sqrt(d - 1)``."""
+    # (d - 1), not d: the density of a chi-distributed norm r is r^(d-1) e^(-r²/2).
     d = noise[0].numel()
     return torch.as_tensor(noise * (1 - (d - 1) / sphere.norm(noise).square()))
 
@@ -81,6 +82,7 @@ def _nesterov(update: Nesterov, noise: Tensor, gradient: Tensor, moments: Moment
     total = gradient + update.prior * prior_gradient(noise)
     # g min(1, c / |g|).
     clipped = total * (update.clip / sphere.norm(total).clamp_min(1e-20)).clamp_max(1)
+    # Not damped by (1 - μ), as in PyTorch's SGD; Nesterov's look-ahead is the second g + μ v.
     velocity = update.momentum * moments["momentum"] + clipped
     return noise - update.rate * (clipped + update.momentum * velocity), {"momentum": velocity}
 
@@ -98,6 +100,7 @@ def _own_noise(start: Tensor, iteration: int) -> Tensor:
     """White noise that depends on the start and the iteration only, so that seeds in a batch do not feel each other."""
     rows = []
     for seed in start.detach().cpu():
+        # The seed's values and the iteration's number, 4 bytes, are all the randomness there is.
         digest = hashlib.sha256(seed.numpy().tobytes() + iteration.to_bytes(4)).digest()
         channels, height, width = seed.shape
         rows.append(draw(str(int.from_bytes(digest[:8])), (channels, height, width)))
@@ -126,6 +129,7 @@ class SphericalCentroid:
 
     def __call__(self, samples: Samples) -> Tensor:
         """In 0..π²/2, the mean over the cutouts, ``[B]``."""
+        # The same windows each time, so that values of different iterations can be compared.
         chosen = random_cutouts(self.root, "cutouts", self.cutouts, smallest=self.smallest)
         return torch.stack([self._distance(samples, crop(samples.images, cutout)) for cutout in chosen]).mean(0)
 
@@ -145,5 +149,6 @@ def risen(objectives: Sequence[float], times: int = 3) -> int | None:
     for iteration in range(1, len(objectives)):
         rises = rises + 1 if objectives[iteration] > objectives[iteration - 1] else 0
         if rises > times:
+            # Where this run of rises began: each iterate since is worse than the one before it.
             return iteration - rises
     return None

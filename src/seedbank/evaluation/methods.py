@@ -69,6 +69,7 @@ class BestOfN:
         """All starts together, some seeds of each a round."""
         sampler = problem.sampler
         meter = Meter(budget, reserve=sampler.cost(len(starts)))
+        # Infinite, so that a start is kept only where the budget pays for no drawing at all.
         found: list[list[tuple[float, Seed]]] = [[(inf, start)] for start in starts]
         trace: list[Spent] = []
         number, wide = 0, max(1, self.batch // len(starts))
@@ -77,6 +78,7 @@ class BestOfN:
             count = min(wide, self.most - number, meter.remaining // sampler.cost(len(starts)))
             if not count or not meter.affords(sampler.cost(count * len(starts))):
                 break
+            # Round by round, [count x starts] in rows: row // starts is the round, row % starts the start.
             places = [place for _ in range(count) for place in range(len(starts))]
             drawn = [_numbered(starts[place], number + row // len(starts)) for row, place in enumerate(places)]
             scores = _score(problem, stacked(drawn))
@@ -154,6 +156,7 @@ class EngineMethod:
             observe=lambda batches: share.meter.spend(before + batches[-1].network_evaluations - share.meter.spent),
             affords=share.affords,
         )
+        # An engine need not have proposed the elites again, so the best of them stays in the running.
         if found.best and found.scores[0] < known[0]:
             return found.best[0], found.scores[0]
         return elites[0], known[0]
@@ -313,6 +316,7 @@ class _Descent:
     def _kept(self, place: int) -> Tensor:
         ended, trajectory = self._ended(place), self.trajectories[place]
         if ended is not None:
+            # The stop rule has its own idea of which iterate to keep, before `keep` is asked.
             return trajectory[ended].noise
         if self.method.keep == "last" or not trajectory:
             return self.noise[place]
@@ -363,6 +367,7 @@ class FineTuning:
             meter.spend(cost)
             return True
 
+        # Training asks before each step and is charged in the same breath, so it ends when the budget does.
         made = self.tune(problem.pipeline, problem.prompt, problem.photos, self.training, affords=affords)
         # Judged by the problem as it was asked: the tuned model must not bring its own acceptance.
         return finish(problem.tuned(made.pipeline, made.prompt), starts, meter, asked=problem)

@@ -45,6 +45,7 @@ class Preprocess:
         try:
             config = json.loads((folder / "preprocessor_config.json").read_text())
             size = config.get("crop_size") or config["size"]
+            # A number, {shortest_edge} or {height, width}: transformers has written all three.
             side = size if isinstance(size, int) else size.get("shortest_edge") or size["height"]
             return cls(int(side), tuple(config["image_mean"]), tuple(config["image_std"]))
         except (OSError, ValueError, KeyError, AttributeError) as error:

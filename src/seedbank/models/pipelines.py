@@ -117,6 +117,7 @@ def _check_parts(folder: Path, index: Mapping[str, Any], model: str) -> None:
             )
         files = [path.name for path in (folder / name).glob("*") if path.is_file()]
         pickles = sorted(file for file in files if file.endswith(PICKLES))
+        # Pickles beside safetensors stay unread: `use_safetensors` is set when the pipeline is loaded.
         if pickles and not any(file.endswith(".safetensors") for file in files):
             raise UsageError(
                 f"expected safetensors weights for {name!r} in {model!r}, got only {pickles[0]}, which can run code when it is "
@@ -149,6 +150,7 @@ def _settle_scheduler(pipeline: Any) -> tuple[str, ...]:
     fault, shipped = unsupported(pipeline.scheduler), pipeline.scheduler
     if not fault:
         return ()
+    # DDIM integrates a diffusion; a flow model's network predicts a velocity that it would misread.
     if hasattr(pipeline, "transformer") or shipped.config.get("prediction_type") == FLOW:
         raise UsageError(f"{fault}; there is no other scheduler for flow models, so name a model that ships it")
     if type(pipeline).__name__ == "LatentConsistencyModelPipeline":

@@ -46,6 +46,7 @@ def recorded_sampler(
     from seedbank.models.pipelines import load_pipeline
     from seedbank.selection.sampling.sampler import make_sampler
 
+    # In the arithmetic of the record, as another one draws other bytes.
     dtype = getattr(torch, config.dtype)
     found = _load(card, lambda where: load_pipeline(where, dtype=dtype), what="model", source=source, option=option)
     return make_sampler(found.pipeline, prompt, config)

@@ -33,6 +33,7 @@ class Success:
 
 def label_of(auditor: Auditor, concept: str) -> int | None:
     """The auditor's class for a concept, or None if it does not know it: dashes are underscores or spaces to some classifiers."""
+    # To the form of a concept's name: small letters and dashes.
     names = {label.lower().replace("_", "-").replace(" ", "-"): number for number, label in enumerate(auditor.labels)}
     return names.get(concept)
 

@@ -116,6 +116,7 @@ def _height(row: SheetRow) -> int:
 
 def fit(image: Image.Image, side: int) -> Image.Image:
     """``image`` scaled so that its longer side is ``side`` pixels."""
+    # Small images are scaled up too, to fill their cells.
     scale = side / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)

@@ -23,6 +23,7 @@ def read_image(bank: Bank, folder: str, candidate: Candidate) -> bytes:
         data = bank.store.get(key)
     except KeyError:
         raise VerificationError(f"expected a picture at {key}, it is gone; restore it in {bank.store.url}") from None
+    # A store is not trusted: whoever can write to it could put another image in its place.
     if sha256(data) != candidate.image:
         raise VerificationError(
             f"expected {candidate.image} at {key}, got {sha256(data)}; it was changed in {bank.store.url}"

@@ -163,6 +163,7 @@ def _select(bank: Bank, inputs: Inputs, report: Report) -> Selection:
         root=inputs.concept.seed,
         config=inputs.model.sampler,
         observe=keeper,
+        # Read before the search begins, whose first checkpoint overwrites it.
         resume=keeper.resume(),
     )
     # Beside the trial and not in it: a record must be the same bytes when it is made again.

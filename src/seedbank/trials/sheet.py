@@ -33,6 +33,7 @@ class TrialImages:
     @classmethod
     def read(cls, bank: Bank, trial: Trial, references: Sequence[Reference], candidates: Sequence[Candidate]) -> Self:
         """Read them from the store and check each; raises :class:`~seedbank.errors.VerificationError` if one is not the trial's."""
+        # A set: a candidate may be one of the plain images, and each is read once.
         images = {item.image: open_image(bank, trial.folder, item) for item in {*trial.plain, *candidates}}
         starts = {item.seed: images[item.image] for item in trial.plain}
         for start in {item.start for item in candidates} - starts.keys():

@@ -50,6 +50,7 @@ AnyEngine = TypeVar("AnyEngine", bound=Engine)
 def replay(engine: AnyEngine, history: Iterable[Sequence[float]]) -> AnyEngine:
     """Bring a fresh ``engine`` to where another was that had been told ``history``; returns it."""
     for scores in history:
+        # Asked although the answer is known: an engine is told only of what it was asked for, and asking moves it on.
         engine.ask()
         engine.tell(torch.tensor(list(scores), dtype=torch.float64))
     return engine
@@ -65,6 +66,7 @@ def checked(scores: Tensor, asked: Asked | None) -> Tensor:
         raise UsageError("expected ask() before tell(), got scores nobody asked for")
     if tuple(scores.shape) != (len(asked),):
         raise UsageError(f"expected {len(asked)} scores, one for each seed asked for, got shape {tuple(scores.shape)}")
+    # Float64, in which histories are kept: a replay must be told exactly the same numbers.
     values = scores.detach().cpu().double()
     return torch.where(values.isfinite(), values, torch.full_like(values, torch.inf))
 

@@ -51,6 +51,7 @@ class EvolvedMixes:
         }
         if self.settings.population:
             options["popsize"] = self.settings.population
+        # The first elite, in the space of weights.
         start = np.eye(count)[0]
         self._strategy = cma.CMAEvolutionStrategy(start, self.settings.step / count**0.5, options)
 

@@ -40,6 +40,7 @@ def name_effect(sampler: Sampler, acceptance: Acceptance, *, guard_embeddings: T
         noise = draws("nameless", range(first, min(first + BATCH, UNNAMED)), sampler.noise_shape)
         images = unnamed.family.decode(unnamed.denoise(noise.to(unnamed.family.device))).clamp(0, 1)
         by_encoder.append(nearness(acceptance.encoder(images), targets.prototypes))
+        # Prototypes alone, without the guard's contrast, on both sides of the comparison.
         by_guard.append(nearness(guard.embed(images), guard.prototypes))
     named_by_encoder = nearness(embeddings.to(targets.prototypes.device), targets.prototypes)
     named_by_guard = nearness(guard_embeddings.to(guard.prototypes.device), guard.prototypes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -166,14 +166,32 @@ class Sessions:
         return self._open[user]
 
 
-def healthy(url: str) -> bool:
-    """Whether all four parts of Airflow work."""
-    try:
-        parts = httpx.get(f"{url}/api/v2/monitor/health", timeout=5, trust_env=False).json()
-    except (httpx.HTTPError, ValueError):
-        return False
-    names = ("metadatabase", "scheduler", "dag_processor", "triggerer")
-    return all((parts.get(name) or {}).get("status") == "healthy" for name in names)
+@dataclass
+class Readiness:
+    """Whether Airflow can run a task; asked again and again while it starts.
+
+    All four of its parts must call themselves healthy, and two things that its health says nothing of must hold: the scheduler's loop
+    goes round (its first heartbeat comes before its executor has started), and the execution API answers (it is built on the first
+    call, which takes seconds that the first task would wait for).
+    """
+
+    url: str
+    _first_heartbeat: str = field(init=False, default="")
+
+    def __call__(self) -> bool:
+        """Ask once."""
+        try:
+            parts = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5, trust_env=False).json()
+            names = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+            if not all((parts.get(name) or {}).get("status") == "healthy" for name in names):
+                return False
+            heartbeat = str(parts["scheduler"].get("latest_scheduler_heartbeat"))
+            self._first_heartbeat = self._first_heartbeat or heartbeat
+            if heartbeat == self._first_heartbeat:
+                return False
+            return httpx.get(f"{self.url}/execution/health", timeout=30, trust_env=False).is_success
+        except (httpx.HTTPError, ValueError):
+            return False
 
 
 def _task(item: Mapping[str, Any]) -> Task:

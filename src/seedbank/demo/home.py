@@ -163,6 +163,8 @@ class DemoHome:
             "API__BASE_URL": self.airflow_url,
             "API__WORKERS": 1,
             "DAG_PROCESSOR__REFRESH_INTERVAL": 10,
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.2,  # five tasks follow each other, and each waits for the next look
+            "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 1,  # whether its loop goes round is asked while people wait
             "WORKERS__EXECUTION_API_TIMEOUT": 60,  # a busy machine's API server may take a while over a task's first call
             "LOGGING__BASE_LOG_FOLDER": home / "logs",
             "USAGE_DATA_COLLECTION__ENABLED": False,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from seedbank.demo.airflow_api import healthy
+from seedbank.demo.airflow_api import Readiness
 from seedbank.demo.home import DemoHome
 from seedbank.demo.progress import Progress
 from seedbank.demo.service import Service, stop_all, wait_ready
@@ -61,7 +61,7 @@ def airflow_standalone(home: DemoHome) -> Service:
     """Scheduler, DAG processor, triggerer and API server of Airflow, on SQLite."""
     url = home.airflow_url
     log = home.logs / "airflow.log"
-    return Service("Airflow", ["airflow", "standalone"], home.environment(), log, url, lambda: healthy(url))
+    return Service("Airflow", ["airflow", "standalone"], home.environment(), log, url, Readiness(url))
 
 
 def _answers(url: str) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from seedbank.demo import gate as gate_module
-from seedbank.demo.airflow_api import AirflowApi, Question, Sessions, Task, healthy
+from seedbank.demo.airflow_api import AirflowApi, Question, Readiness, Sessions, Task
 from seedbank.demo.gate import Gate, page
 from seedbank.demo.home import DemoHome
 from seedbank.demo.progress import Progress
@@ -125,14 +125,45 @@ def test_a_refusal_says_who_was_refused_what(airflow: FakeAirflow) -> None:
 def test_an_airflow_that_is_gone_is_an_outside_error() -> None:
     with pytest.raises(OutsideError, match="did not answer GET /dags"):
         AirflowApi("http://127.0.0.1:1", user="mia", password="").dag_ids()
-    assert not healthy("http://127.0.0.1:1")
+    assert not Readiness("http://127.0.0.1:1")()
+
+
+HEALTHY = {name: {"status": "healthy"} for name in ("metadatabase", "dag_processor", "triggerer", "scheduler")}
+
+
+def says_healthy(airflow: FakeAirflow, beat: int, **parts: Any) -> None:
+    """Let the server's health be good at this heartbeat of the scheduler, but for ``parts``."""
+    scheduler = {"status": "healthy", "latest_scheduler_heartbeat": f"2026-12-01T12:00:0{beat}Z"}
+    airflow.answers["GET", "/api/v2/monitor/health"] = (200, {**HEALTHY, "scheduler": scheduler, **parts})
 
 
 @pytest.mark.parametrize(("state", "expected"), [("healthy", True), ("unhealthy", False), (None, False)])
-def test_healthy_means_all_four_parts(airflow: FakeAirflow, state: str | None, expected: bool) -> None:
-    parts = {name: {"status": "healthy"} for name in ("metadatabase", "scheduler", "dag_processor")}
-    airflow.answers["GET", "/api/v2/monitor/health"] = (200, {**parts, "triggerer": {"status": state}})
-    assert healthy(airflow.url) is expected
+def test_ready_means_all_four_parts(airflow: FakeAirflow, state: str | None, expected: bool) -> None:
+    airflow.answers["GET", "/execution/health"] = (200, {"status": "healthy"})
+    ready = Readiness(airflow.url)
+    for beat in (1, 2):
+        says_healthy(airflow, beat, triggerer={"status": state})
+        answer = ready()
+    assert answer is expected
+
+
+def test_ready_means_that_the_schedulers_loop_goes_round(airflow: FakeAirflow) -> None:
+    airflow.answers["GET", "/execution/health"] = (200, {"status": "healthy"})
+    ready = Readiness(airflow.url)
+    answers = []
+    for beat in (1, 1, 2):
+        says_healthy(airflow, beat)
+        answers.append(ready())
+    assert answers == [False, False, True]
+
+
+def test_ready_means_that_tasks_are_answered(airflow: FakeAirflow) -> None:
+    ready = Readiness(airflow.url)
+    for beat in (1, 2):
+        says_healthy(airflow, beat)
+        assert not ready()
+    airflow.answers["GET", "/execution/health"] = (200, {"status": "healthy"})
+    assert ready()
 
 
 def test_questions_are_read_with_who_may_answer(airflow: FakeAirflow) -> None:

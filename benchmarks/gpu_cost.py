@@ -460,7 +460,7 @@ def compilation(report: Report, size: Size, parts: Parts, device: torch.device, 
     def compiled(batch: int) -> dict[str, Any]:
         family = partial(Compiled, graph=torch.compile(parts.unet, dynamic=False, **size.compiler))
         sampler = make(size, parts, device, family)
-        spent = timed(lambda: sampler.with_steps(2).run(draw_noise(sampler, batch)), device)
+        spent = timed(lambda: sampler.with_steps(2).denoise(draw_noise(sampler, batch)), device)
         return {"seconds_to_compile": spent} | costs(size, parts, device, family, (batch,), flops, rate)
 
     for batch in (1, size.batch):

@@ -54,7 +54,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def judges(encoder: str = "parts", guard: str = "parts") -> dict[str, Embedder]:
-    return {"encoder": load_encoder(encoder), "guard": load_guard(guard)}
+    return {"encoder": load_encoder(encoder), "guard_encoder": load_guard(guard)}
 
 
 def with_pool(made: Made, pipeline: Any, judging: dict[str, Embedder], *, size: int = 16) -> Made:
@@ -209,7 +209,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def local(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> Made:
     """A trial of the tiny model, whose guard takes everything: no threshold, and too small a pool for a contrast."""
     model, judging = load_pipeline(str(folders["model"])), judges(str(folders["encoder"]), str(folders["guard"]))
-    fields = {"model": model.card, "guard": judging["guard"].card, "encoder": judging["encoder"].card}
+    fields = {"model": model.card, "guard": judging["guard_encoder"].card, "encoder": judging["encoder"].card}
     fields["recipe"] = replace(SEEDSELECT_V1, guard_slack=1e3)
     made = make_trial(
         make_bank(tmp_path_factory.mktemp("local")),

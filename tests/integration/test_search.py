@@ -144,9 +144,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bank, ReferenceS
     return bank, chosen, trial
 
 
-@pytest.mark.parametrize(
-    ("stage", "at"), [("explore", 6), ("calibrate", 1), ("optimise", 1), ("optimise", 7), ("draw", 4)]
-)
+@pytest.mark.parametrize(("stage", "at"), [("explore", 6), ("calibrate", 1), ("optimise", 7), ("draw", 4)])
 def test_killed_and_run_again_it_stores_the_same_bytes(
     tmp_path: Path, finished: tuple[Bank, ReferenceSet, Trial], stage: str, at: int
 ) -> None:

@@ -158,6 +158,7 @@ class _Task:
 
     def affords(self, state: _State, batch: int) -> bool:
         """Whether drawing ``batch`` more stays within the budget."""
+        # at least a batch's worth, or a single wanted image could not pay for a probe
         images = max(self.count, self.plan.batch)
         return state.cost + self.sampler.cost(batch) <= self.plan.budget * images * self.sampler.cost(1)
 
@@ -209,12 +210,14 @@ def _asking_enough(task: _Task) -> tuple[_Task, _State]:
     if not task.plan.strict:
         return task, _State()
     images = from_pixels(sampler.draw(stacked(task.finds))).to(sampler.family.device)
+    # by the worst find, so that every find meets it; a find below the threshold must not loosen the rule
     margin = task.plan.strict * max(float(guard.similarity(images).min()) - guard.threshold, 0.0)
     return replace(task, acceptance=replace(task.acceptance, margin=margin)), _State(cost=sampler.cost(len(images)))
 
 
 def _probe(task: _Task, state: _State) -> _State:
     """At the smallest cosine at which enough is accepted, by bisection; what the probes find is kept."""
+    # bisection holds because acceptance falls with the cosine
     plan, near, far = task.plan, 0, len(task.plan.cosines)  # `near` is taken to hold, `far` to fail
     while far - near > 1 and len(state.images) < task.count and task.affords(state, plan.probe):
         middle = (near + far) // 2
@@ -247,6 +250,7 @@ def _next_place(plan: Plan, before: _State, after: _State) -> int:
     """One step further out where most of a batch was too alike, one step nearer where most of it was rejected."""
     ended = after.attempts["neighbour"] - before.attempts["neighbour"]
     rejected = ended.drawn - ended.accepted
+    # a few odd images must not move it: a majority of the failures, and a fair share of the batch
     if ended.too_alike > max(rejected, ended.drawn / 4):
         return min(before.place + 1, len(plan.cosines) - 1)
     return max(before.place - 1, 0) if rejected > max(ended.too_alike, ended.drawn / 2) else before.place
@@ -264,16 +268,19 @@ def _attempt_neighbours(task: _Task, state: _State, count: int) -> _State:
         )
         for noise, parent in zip(neighbours(stacked(parents), across, cosine), parents, strict=True)
     ]
+    # an odd count leaves half a pair: the next batch begins a new one
     return _attempt(task, replace(state, proposed=first + count + count % 2), "neighbour", proposals)
 
 
 def _mixes(task: _Task, state: _State) -> list[_Proposal]:
     """Mixes of a few accepted seeds each, all with weights of one sign: between them, not beyond."""
+    # numbered by the mixes drawn before, so that a resumed expansion mixes the same
     random = generator(task.root, "mix", state.attempts["mix"].drawn)
     found = []
     for _ in range(task.plan.batch):
         picked = random.choice(len(state.images), task.plan.mixed, replace=False)
         parents = [state.images[index].seed for index in picked]
+        # [1, P]
         weights = on_sphere(1, len(parents), random).abs()
         found.append(_Proposal(_between(parents, weights), mixed(parents, weights, task.plan.digest)[0]))
     return found
@@ -340,6 +347,7 @@ def _distance(guard_embeddings: Sequence[Tensor], guard_embedding: Tensor) -> fl
     """``1 - cosine`` to the nearest of several."""
     if not guard_embeddings:
         return FARTHEST
+    # [n, G] @ [G] of unit vectors: cosines
     return float((1 - torch.stack(list(guard_embeddings)) @ guard_embedding).min())
 
 
@@ -361,6 +369,7 @@ def _result(task: _Task, state: _State, cosine: float, seconds: float) -> Expans
     count, limit = len(state.images), task.acceptance.semantic_limit
     vendi, distances = 0.0, Distances()
     if count:
+        # float64: eigenvalues near 0 go into a logarithm
         embeddings = torch.stack(state.guard_embeddings).cpu().double().numpy()
         similarity = embeddings @ embeddings.T
         vendi = effective_number(similarity)

@@ -122,6 +122,7 @@ class Acceptance:
             images: where the judges' networks are.
             starts: nearness under this guard of the images that they started from, one for each; None where there is none.
         """
+        # embedded once: nearness, side and later the distance between images all come from it
         embeddings = self.guard.embed(images)
         found = zip(
             embeddings,

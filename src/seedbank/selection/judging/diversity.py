@@ -14,6 +14,7 @@ def effective_number(similarity: Floats) -> float:
     Args:
         similarity: ``[n, n]``, positive semi-definite with ones on its diagonal; n at least 1.
     """
+    # rounding leaves some a little below zero; 0·log 0 is 0, so what is nothing is left out
     weights = np.clip(np.linalg.eigvalsh(similarity / len(similarity)), 0, None)
     weights = weights[weights > 1e-12]
     return float(np.exp(-(weights * np.log(weights)).sum()))

@@ -185,6 +185,7 @@ def _contrast(prototypes: Tensor, failures: Tensor) -> Contrast:
     # S = 1/n Σ (x - m_class)(x - m_class)ᵀ + λ·mean(diag)·I
     scatter = torch.cat([prototypes - wanted, failures - unwanted])
     covariance = scatter.T @ scatter / len(scatter)
+    # embeddings that are all alike have no covariance: the clamp keeps S invertible
     ridge = SHRINKAGE * covariance.diagonal().mean().clamp_min(1e-8) * torch.eye(len(wanted)).to(covariance)
     direction = torch.linalg.solve(covariance + ridge, wanted - unwanted)
     # Scaled so that w·m_r - middle = 1 and w·m_f - middle = -1.
@@ -196,6 +197,7 @@ def _separability(prototypes: Tensor, failures: Tensor) -> float:
     """Share of the references that fall on the references' side of a contrast made without them; 1 for a single one."""
     if len(prototypes) == 1:
         return 1.0
+    # made without the one that is asked: fitted to itself, any reference would fall on its own side
     rest = [torch.cat([prototypes[:j], prototypes[j + 1 :]]) for j in range(len(prototypes))]
     sides = [_contrast(others, failures).side(prototypes[j : j + 1]) for j, others in enumerate(rest)]
     return float((torch.cat(sides) > 0).float().mean())
@@ -209,6 +211,7 @@ def spread(near: Tensor) -> float:
 def _thumbnails(images01: Tensor) -> Tensor:
     """Small grey images without brightness and contrast, as unit vectors ``[B, n]``."""
     grey = images01.clamp(0, 1).mean(1, keepdim=True)
+    # area: every pixel counts, so grain averages out instead of aliasing
     small = F.interpolate(grey, (_THUMBNAIL, _THUMBNAIL), mode="area").flatten(1)
     return F.normalize(small - small.mean(1, keepdim=True), dim=1)
 

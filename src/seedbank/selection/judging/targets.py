@@ -74,6 +74,7 @@ def make_targets(references: Tensor, encoder: Encoder, family: Family, *, match_
     images do not differ by what the codec loses. Each embedding is normalised *before* averaging.
     """
     prototypes = encoder(through_codec(references, family) if match_codec else references)
+    # latents of the photos themselves: after the codec they would be encoded twice and lose twice
     return Targets(prototypes, F.normalize(prototypes.mean(0), dim=0), family.encode(references))
 
 
@@ -87,6 +88,7 @@ def through_codec(images01: Tensor, family: Family) -> Tensor:
 def make_paper_targets(references: Tensor, encoder: Encoder, family: Family) -> Targets:
     """Targets as in SeedSelect's released code: centroid of *un-normalised* features, latents sampled from the posterior, no codec."""
     features = encoder.features(references)
+    # a fixed seed: targets made again must be the same
     latents = family.encode(references, torch.Generator(family.device).manual_seed(0))
     return Targets(F.normalize(features, dim=-1), F.normalize(features.mean(0), dim=0), latents)
 
@@ -99,6 +101,7 @@ def nearness(embeddings: Tensor, prototypes: Tensor, *, mix: float = 0.5, temper
     # Far from all of them the centroid still pulls; near them the nearest one does, which no mean of unlike photos resembles.
     centroid = F.normalize(prototypes.mean(0), dim=0)
     similarity = embeddings @ prototypes.T
+    # the mean of the exponentials, not their sum: at most the nearest cosine, however many references
     nearest = temperature * ((similarity / temperature).logsumexp(1) - log(len(prototypes)))
     return mix * embeddings @ centroid + (1 - mix) * nearest
 
@@ -134,12 +137,14 @@ def failure_centroids(embeddings: Tensor, targets: Targets, *, most: int = 4) ->
 
 def _k_means(points: Tensor, count: int, rounds: int = 10) -> Tensor:
     """Spherical k-means from points far apart; deterministic."""
+    # farthest-point start (Gonzalez 1985): next is always the one least like all chosen; no randomness
     chosen = [0]
     while len(chosen) < count:
         chosen.append(int((points @ points[chosen].T).amax(1).argmin()))
     centroids = points[chosen]
     for _ in range(rounds):
         nearest = (points @ centroids.T).argmax(1)
+        # an empty cluster keeps its centroid
         means = [points[nearest == k].mean(0) if bool((nearest == k).any()) else centroids[k] for k in range(count)]
         centroids = F.normalize(torch.stack(means), dim=1)
     return centroids
@@ -166,6 +171,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         )
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):
+        # 65535 = 257·255: white stays white
         return Image.fromarray((np.asarray(upright, np.uint32) // 257).astype(np.uint8)).convert("RGB")
     if not upright.has_transparency_data:
         return upright.convert("RGB")

@@ -64,6 +64,7 @@ def _attempt(run: Callable[[slice], T], piece: slice) -> tuple[bool, T | None]:
             raise
     gc.collect()
     if torch.cuda.is_available():
+        # the allocator's cached blocks were cut for the larger batch, and keep their memory from other sizes
         torch.cuda.empty_cache()
     return False, None
 
@@ -87,6 +88,7 @@ def join(parts: list[Any]) -> Any:
     if is_dataclass(first) and not isinstance(first, type):
         names = [part.name for part in fields(first)]
         return replace(first, **{name: join([getattr(part, name) for part in parts]) for name in names})
+    # counts, such as network evaluations, add up; anything else is the same in every part
     if isinstance(first, int):
         return sum(parts)
     return first

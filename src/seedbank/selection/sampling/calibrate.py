@@ -52,6 +52,7 @@ def calibrate(
     if not len(noise):
         raise UsageError("expected the noise of at least one seed to calibrate on, got none; two are enough")
     noise = noise.to(sampler.family.device)
+    # an ordered set: a fallback that is asked for too is measured once
     names = dict.fromkeys([*modes, *FALLBACKS])
     parsed = {name: Mode.parse(name) for name in names}
     exact = value_and_grad(sampler, noise, evaluate, parsed["full"], last_steps=last_steps, keys=keys)
@@ -65,6 +66,7 @@ def calibrate(
         after = _after(sampler, noise, found, evaluate, last_steps=last_steps, keys=keys)
         spent += sampler.cost(len(noise))
         checks.append(_check(name, noise, found, exact, after))
+    # cheapest first; of equals the one that agrees best on its worst seed
     checks.sort(key=lambda check: (check.network_evaluations, -min(check.cosines)))
     chosen, reason = _choose(checks, modes)
     return Calibration(chosen=chosen, reason=reason, checks=tuple(checks), network_evaluations=spent)
@@ -76,6 +78,7 @@ def _after(
 ) -> Tensor:
     """The sampler's own objective ``[B]`` a small step down the gradient, along the shell."""
     down = -sphere.unit(sphere.tangent(found.gradient, noise))
+    # along the great circle: cos θ·z + sin θ·|z|·d with d ⊥ z, |d| = 1, is exactly as long as z
     moved = cos(ANGLE) * noise + sin(ANGLE) * sphere.norm(noise) * down
 
     def some(piece: slice) -> Tensor:
@@ -86,7 +89,9 @@ def _after(
 
 
 def _check(name: str, noise: Tensor, found: ValueAndGrad, exact: ValueAndGrad, after: Tensor) -> Check:
+    # tangent parts only: a step along the shell has no radial one
     mine, theirs = (sphere.tangent(each.gradient, noise) for each in (found, exact))
+    # a zero gradient has no direction (0/0): it counts as no agreement; an objective of NaN counts as no decrease
     cosines = tuple(sphere.cosine(mine, theirs).nan_to_num(0.0).tolist())
     decreases = tuple((exact.evaluation.objective - after).nan_to_num(-1.0).tolist())
     agrees = all(cosine >= AGREEMENT for cosine in cosines) and all(decrease > 0 for decrease in decreases)

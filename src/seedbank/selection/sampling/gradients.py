@@ -82,6 +82,7 @@ def value_and_grad(
             found = _one_vjp(sampler, noise[piece], evaluate, mode, last_steps=last_steps, keys=some_keys)
         else:
             found = _unrolled(sampler, noise[piece], evaluate, mode, last_steps=last_steps, keys=some_keys)
+        # image by image: one that overflows must not stop the others of its batch
         finite = found.gradient.flatten(1).isfinite().all(1)
         return replace(found, gradient=found.gradient.where(finite[:, None, None, None], 0.0), finite=finite)
 
@@ -112,8 +113,9 @@ def _one_vjp(
     states = _forward(sampler, states, range(at + 1, count), keep=last_steps, keys=keys)
     found = evaluate([state.latents for state in states[-min(last_steps, count) :]])
     u = torch.stack(tuple(found.cotangents)).sum(0)
-    # 4. g = Jᵀu
+    # 4. g = Jᵀu, with ∂x_k/∂noise taken for a multiple of the identity: only the direction of g is used
     (gradient,) = torch.autograd.grad(x0, leaf, u)
+    # all steps forwards, x_k's among them, and one way back through the network, which counts twice
     cost = sampler.cost(len(noise)) + 2 * sampler.cost(len(noise), 1)
     return ValueAndGrad(gradient, found, cost)
 
@@ -128,14 +130,17 @@ def _unrolled(
     states = _forward(sampler, [sampler.initial_state(noise)], range(count), keep=max(depth, shown) + 1, keys=keys)
     found = evaluate([state.latents for state in states[-shown:]])
     # 2. backwards step by step; each of the latents that the objective looked at adds its own gradient
+    # by the step whose result it is the gradient of; early steps have none
     arriving = dict(zip(range(count - 1, -1, -1), reversed(found.cotangents), strict=False))
     gradient = State(torch.zeros_like(states[-1].latents))
     for index in range(count - 1, count - 1 - depth, -1):
+        # what the step gave is done with; the last state is now the one before it
         del states[-1]
         gradient = replace(gradient, latents=gradient.latents + arriving.get(index, 0.0))
         gradient = _back_through(sampler, states[-1], index, gradient, keys=keys)
     # 3. to the noise itself
     whole = gradient.latents * sampler.schedule.init_noise_sigma if depth == count else gradient.latents
+    # all steps forwards; each one gone back through again forwards (1) and backwards (2)
     cost = sampler.cost(len(noise)) + 3 * sampler.cost(len(noise), depth)
     return ValueAndGrad(whole, found, cost)
 
@@ -153,9 +158,11 @@ def _back_through(sampler: Sampler, state: State, index: int, gradient: State, *
     leaves = [state.latents.detach().requires_grad_()]
     if state.previous_x0 is not None:
         leaves.append(state.previous_x0.detach().requires_grad_())
+    # (∂after/∂before)ᵀ·gradient from a step run again: checkpointing (Chen et al., arXiv 1604.06174) with a segment a step
     with torch.enable_grad():
         after = sampler.denoise_step(State(*leaves), index, keys)
     outputs, cotangents = [after.latents], [gradient.latents]
     if gradient.previous_x0 is not None and after.previous_x0 is not None:
         outputs, cotangents = [*outputs, after.previous_x0], [*cotangents, gradient.previous_x0]
+    # a step of first order does not use previous_x0: its gradient is then zero, not None
     return State(*torch.autograd.grad(outputs, leaves, cotangents, materialize_grads=True))

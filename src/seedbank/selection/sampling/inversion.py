@@ -33,6 +33,7 @@ def invert(sampler: Sampler, latents: Tensor) -> Tensor:
     evaluations of the network (as in arXiv 2312.12540). Noise that a scheduler adds on the way cannot be taken back.
     """
     found = latents.to(sampler.family.device, torch.float32)
+    # after the last step: all signal, no noise
     alpha_after, sigma_after = 1.0, 0.0
     for step in reversed(sampler.steps):
         after, found = found, found
@@ -40,6 +41,7 @@ def invert(sampler: Sampler, latents: Tensor) -> Tensor:
             eps = predicted_eps(sampler.prediction, step, found, sampler.predict(found, step))
             found = step.alpha * (after - sigma_after * eps) / alpha_after + step.sigma * eps
         alpha_after, sigma_after = step.alpha, step.sigma
+    # a seed has variance 1; initial_state multiplies it again
     return found / sampler.schedule.init_noise_sigma
 
 
@@ -53,6 +55,7 @@ def inverted_seeds(sampler: Sampler, latents: Tensor, root: str, shares: Sequenc
     if not shares:
         return ()
     whole = invert(sampler, latents).cpu()
+    # inverted noise has another variance than 1, and then √β would not be its share
     unit = whole / whole.flatten(1).std(1).clamp_min(1e-12)[:, None, None, None]
     return tuple(
         _mixed(unit[row], share, f"{root}/inverted/{row}", row) for row in range(len(unit)) for share in shares
@@ -60,6 +63,7 @@ def inverted_seeds(sampler: Sampler, latents: Tensor, root: str, shares: Sequenc
 
 
 def _mixed(noise: Tensor, share: float, root: str, row: int) -> Seed:
+    # white noise of its own for each share, or the mixes of one reference would lean on each other
     number = integer(root, round(1000 * share))
     white = draw(number, (noise.shape[0], noise.shape[1], noise.shape[2]))[None]
     mixed = sphere.retract(sqrt(share) * noise[None] + sqrt(1 - share) * white, sphere.norm(white))

@@ -48,6 +48,7 @@ class Basis:
         """
         if len(elites) < 2:
             raise UsageError(f"expected at least 2 elite seeds to mix, got {len(elites)}; explore more seeds first")
+        # float64 on the CPU: a mix depends on no accelerator's arithmetic
         flat = elites.detach().cpu().double().flatten(1)
         lengths = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
         channels, height, width = elites.shape[1:]
@@ -58,6 +59,7 @@ class Basis:
 
         The length of a row does not matter, only its direction.
         """
+        # [q, K] @ [K, d]
         summed = weights.double() @ self.axes
         summed = self.length * summed / torch.linalg.vector_norm(summed, dim=1, keepdim=True)
         return torch.as_tensor(summed.float().view(-1, *self.shape))
@@ -68,6 +70,7 @@ def _whitened(axes: Tensor) -> Tensor:
     gram = axes @ axes.T
     if float((gram - torch.eye(len(gram), dtype=gram.dtype)).abs().max()) <= NEARLY_ORTHOGONAL:
         return axes
+    # Löwdin's symmetric orthogonalisation: unlike Gram-Schmidt it favours no elite. Eigenvalues ascend: the first is the least
     values, vectors = torch.linalg.eigh(gram)
     if float(values[0]) < 1e-6:
         raise UsageError("expected elite seeds in different directions, got two that are the same or a mix of others")
@@ -84,10 +87,13 @@ def neighbours(centre: Tensor, across: Tensor, cosine: float | Tensor) -> Tensor
     """
     z, direction = centre.double().expand_as(across), across.double()
     length = norm(z)
+    # 1. ξ⊥: ξ without its component along z, then as long as z
     direction = direction - z * ((direction * z).flatten(1).sum(1).view(-1, 1, 1, 1) / length.square())
     direction = direction * (length / norm(direction))
+    # 2. by the angle arccos c along the great circle; a c above 1 by rounding is 1
     rho = torch.as_tensor(cosine, dtype=torch.float64, device=z.device).view(-1, 1, 1, 1)
     moved = rho * z + (1 - rho.square()).clamp_min(0).sqrt() * direction
+    # 3. as long as z in exact arithmetic already: only rounding is taken back
     return torch.as_tensor((moved * (length / norm(moved))).float())
 
 
@@ -101,6 +107,7 @@ def repelled(root: str, indices: Sequence[int], shape: tuple[int, int, int]) -> 
     drawn = draws(root, sources, shape).double()
     size = drawn[0].numel()
     if 1 < len(sources) <= size:
+        # columns [d, B/2]; with R's diagonal made positive Q is unique and evenly distributed (Mezzadri, arXiv math-ph/0609050)
         orthogonal, triangle = torch.linalg.qr(drawn.flatten(1).T)
         signs = torch.diagonal(triangle).sign()
         drawn = (orthogonal * signs * sqrt(size)).T.reshape(drawn.shape)
@@ -110,6 +117,7 @@ def repelled(root: str, indices: Sequence[int], shape: tuple[int, int, int]) -> 
 
 def on_sphere(count: int, dimensions: int, random: np.random.Generator) -> Tensor:
     """``count`` points ``[count, dimensions]`` spread evenly at random over the unit sphere, float64."""
+    # a Gaussian has no preferred direction, so its direction is uniform
     points = torch.from_numpy(random.standard_normal((count, dimensions)))
     return torch.as_tensor(points / torch.linalg.vector_norm(points, dim=1, keepdim=True))
 

@@ -18,6 +18,7 @@ NEGATED = f"{GENERATOR}, negated"
 
 def integer(root: str, index: int) -> str:
     """The integer, as a decimal string, of draw ``index`` below ``root``: the first 8 bytes of SHA-256 of ``root/index``."""
+    # 8 bytes are all that manual_seed takes; a string, because readers of JSON may lose digits beyond 2^53
     return str(int.from_bytes(hashlib.sha256(f"{root}/{index}".encode()).digest()[:8]))
 
 
@@ -81,6 +82,7 @@ class PoolSeeds:
 def generator(root: str, *path: object) -> np.random.Generator:
     """Random numbers of their own for each place below ``root``; nothing global is touched."""
     text = "/".join(map(str, (root, *path)))
+    # 16 bytes: NumPy's SeedSequence pools 128 bits
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16]))
 
 

@@ -117,6 +117,7 @@ class Sampler:
         The weighted sum of :mod:`seedbank.selection.sampling.schedules`.
         """
         step = self.steps[index]
+        # x' = q·x0 + r·eps + p·x + u·x0_previous + w·z; terms of weight 0 are left out of the graph
         latents = step.x0 * x0
         if step.eps:
             latents = latents + step.eps * predicted_eps(self.prediction, step, state.latents, output)
@@ -126,10 +127,12 @@ class Sampler:
             latents = latents + step.previous_x0 * (x0 if state.previous_x0 is None else state.previous_x0)
         if step.noise:
             latents = latents + step.noise * self._noise(state.latents, index, keys)
+        # kept only where a later step looks back: each kept state is one more tensor on the way back
         return State(latents, x0 if self.schedule.multistep else None)
 
     def predict(self, latents: Tensor, step: Step) -> Tensor:
         """The network's guided output at ``step``."""
+        # c_in·x of Karras et al. (arXiv 2206.00364, table 1)
         scaled = latents if step.input_divisor == 1 else latents / step.input_divisor
         return self.family.predict(scaled, step.timestep, self.condition, self.config.guidance_scale)
 
@@ -217,12 +220,15 @@ class Sampler:
 
     def _noise(self, latents: Tensor, index: int, keys: Keys | None) -> Tensor:
         """The noise that step ``index`` adds, ``[B, C, h, w]``: draw number ``index`` of each key's generator."""
+        # one key for all images gives [1, C, h, w], which every image then shares
         chosen = [self.config.noise_key] if keys is None else keys
         drawn = torch.stack([_draw(key, index, latents.shape[1:]) for key in chosen])
         return drawn.to(latents.device).expand_as(latents)
 
 
 def _draw(key: str, index: int, shape: torch.Size) -> Tensor:
+    # A generator cannot skip, so earlier draws are made and dropped. Kept between steps it would not be a function of (key, index),
+    # and a step that is run again for its gradient would draw other noise.
     generator = torch.Generator("cpu").manual_seed(int(key))
     for _ in range(index):
         torch.randn((1, *shape), generator=generator)
@@ -251,6 +257,7 @@ def make_sampler(
     own = named_scheduler(pipeline.scheduler, config.scheduler or type(pipeline.scheduler).__name__)
     config = config.model_copy(update={"scheduler": type(own).__name__})
     schedule = make_schedule(own, family.timing(config.num_inference_steps, config), family.device)
+    # with the other kind's formula the model would draw nonsense without an error
     if (schedule.prediction == FLOW) != hasattr(pipeline, "transformer"):
         raise UsageError(
             f"expected a scheduler for the predictions of {type(pipeline).__name__}, got {type(own).__name__} "

@@ -89,6 +89,7 @@ def make_schedule(scheduler: Any, timing: Mapping[str, Any], device: torch.devic
     Raises:
         UsageError: it cannot take that number of steps.
     """
+    # set_timesteps writes into the scheduler it is called on
     own = type(scheduler).from_config(scheduler.config)
     try:
         own.set_timesteps(**timing)
@@ -237,6 +238,7 @@ def _dpm(own: Any, times: Tensor) -> Schedule:
 
 def _first_order(own: Any, index: int, count: int) -> bool:
     """Whether a step after the first is taken without the x0 before it."""
+    # diffusers' rule; at sigma' = 0 it must hold, since h = ∞ there makes r = 0, which D divides by
     config, last = own.config, index == count - 1
     few = config.lower_order_final and count < 15
     return config.solver_order == 1 or (last and (config.euler_at_final or few or config.final_sigmas_type == "zero"))
@@ -244,6 +246,7 @@ def _first_order(own: Any, index: int, count: int) -> bool:
 
 def _derivative_weight(solver: str, alpha_next: float, decay: float, h: float) -> float:
     """What ``(x0 - x0_previous) / r`` is multiplied with: exact at the midpoint, or as Heun's method has it."""
+    # both are alpha'·h/2 to first order in h
     if solver == "midpoint":
         return -0.5 * alpha_next * decay
     return alpha_next * (decay / h + 1)
@@ -258,6 +261,8 @@ def _alpha_and_sigma(level: float, *, flow: bool) -> tuple[float, float]:
 
 
 def _log_ratio(alpha: float, sigma: float) -> float:
+    # The ends are meant to be infinite. sigma = 0: e^-h = 0, the last step gives alpha'·x0 and nothing of x.
+    # alpha = 0, a flow's pure noise: r = ∞ in the second step, which is then of first order.
     if sigma == 0:
         return inf
     return log(alpha) - log(sigma) if alpha else -inf
@@ -318,6 +323,7 @@ def predicted_x0(prediction: str, step: Step, latents: Tensor, output: Tensor) -
         return (step.alpha / size**2) * latents - (step.sigma / size) * output
     if prediction == FLOW:  # v = eps - x0 where alpha + sigma = 1
         return latents - step.sigma * output
+    # sample: the network says x0 itself
     return output
 
 
@@ -330,4 +336,5 @@ def predicted_eps(prediction: str, step: Step, latents: Tensor, output: Tensor) 
         return (step.alpha / size) * output + (step.sigma / size**2) * latents
     if prediction == FLOW:  # eps = x + alpha·v
         return latents + step.alpha * output
+    # sample: x = alpha·x0 + sigma·eps, solved for eps
     return (latents - step.alpha * output) / step.sigma

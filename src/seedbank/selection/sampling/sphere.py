@@ -50,6 +50,7 @@ def trust(seeds: Tensor, start: Tensor, cosine_floor: float) -> Tensor:
     """
     towards = unit(start)
     across = unit(seeds - towards * dot(seeds, towards))
+    # in the plane of start and seed, at the cone's angle: |z|·(c·t + sqrt(1 - c²)·n), n ⊥ t
     edge = norm(seeds) * (cosine_floor * towards + sqrt(1 - cosine_floor**2) * across)
     return torch.where((cosine(seeds, start) < cosine_floor)[:, None, None, None], edge, seeds)
 
@@ -57,6 +58,7 @@ def trust(seeds: Tensor, start: Tensor, cosine_floor: float) -> Tensor:
 def norm_score(seeds: Tensor) -> Tensor:
     """How many standard deviations each seed's norm lies from a Gaussian's (chi with d degrees of freedom, d large), ``[B]``."""
     d = seeds[0].numel()
+    # chi with d degrees of freedom: mean about sqrt(d - 1/2), variance about 1/2
     return (norm(seeds).flatten() - sqrt(d - 0.5)) * sqrt(2)
 
 
@@ -71,6 +73,7 @@ def whiten(seeds: Tensor, limit: float, rounds: int = 8) -> Tensor:
         stained = (whiteness(repaired) > limit)[:, None, None, None]
         if not stained.any():
             break
+        # aimed below the limit, and lower each round: repairing one test, and the length, moves the others
         repaired = torch.where(stained, retract(_levelled(repaired, limit / (2 + number)), norm(seeds)), repaired)
     return repaired
 
@@ -78,6 +81,7 @@ def whiten(seeds: Tensor, limit: float, rounds: int = 8) -> Tensor:
 def _levelled(seeds: Tensor, limit: float) -> Tensor:
     """Power of each channel's bands of spatial frequency, and each channel's mean, drawn in to within ``limit`` standard deviations."""
     height, width = seeds.shape[-2:]
+    # orthonormal: white noise has an expected power of 1 at every frequency
     spectrum = torch.fft.fft2(seeds, norm="ortho")
     power = spectrum.abs().square()
     gain = torch.ones_like(power)
@@ -86,8 +90,10 @@ def _levelled(seeds: Tensor, limit: float) -> Tensor:
         mean = power[..., band].mean(-1)
         slack = limit * sqrt(2 / count)  # each place's power is exponential, and its mirror image's the same
         gain[..., band] = (mean.clamp(max(1 - slack, 0.05), 1 + slack) / mean.clamp_min(1e-12)).sqrt()[..., None]
+    # |sum| / sqrt(h·w), the z-score of the channel's mean: only ever drawn in, never raised
     constant = power[..., 0, 0].sqrt()
     gain[..., 0, 0] = (constant.clamp(max=limit) / constant.clamp_min(1e-12)).clamp(max=1)
+    # bands go by |frequency|, so the gain keeps the spectrum Hermitian: what is imaginary is rounding
     return torch.as_tensor(torch.fft.ifft2(spectrum * gain, norm="ortho").real)
 
 
@@ -97,6 +103,7 @@ def _bands(height: int, width: int, device: torch.device) -> list[Tensor]:
     columns = torch.fft.fftfreq(width, device=device).abs()[None, :].expand(height, width)
     high_rows, high_columns = rows > 0.25, columns > 0.25
     bands = [r & c for r in (high_rows, ~high_rows) for c in (high_columns, ~high_columns)]
+    # the last band is low and low, where the constant is
     bands[-1] = bands[-1] & ((rows > 0) | (columns > 0))
     return [band for band in bands if bool(band.any())]
 
@@ -107,6 +114,7 @@ def whiteness(seeds: Tensor) -> Tensor:
     Tested for each channel: mean, variance, and correlation with itself one place to the right and one place down.
     """
     places = seeds.shape[-1] * seeds.shape[-2]
+    # [B, C] each. Var(mean) = 1/n; Var(s²) = 2/(n - 1); a product of two independent values has variance 1
     mean = seeds.mean((2, 3)) * sqrt(places)
     variance = (seeds.var((2, 3)) - 1) * sqrt((places - 1) / 2)
     centred = seeds - seeds.mean((2, 3), keepdim=True)

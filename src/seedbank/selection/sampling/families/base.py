@@ -36,6 +36,7 @@ class Condition:
 
     def spread(self, batch: int) -> Condition:
         """Each row ``batch`` times in a row, as a batch of images wants it."""
+        # e e … t t …, the order of latents.repeat(b, …): guide() cuts the output in half between the branches
         rows = {name: values.repeat_interleave(batch, 0) for name, values in self.extra.items()}
         return replace(self, text=self.text.repeat_interleave(batch, 0), extra=rows)
 
@@ -133,6 +134,7 @@ class Codec:
         config, at = self.vae.config, self.vae.device
         deviation, mean = config.get("latents_std"), config.get("latents_mean")
         if deviation is not None and mean is not None:
+            # as diffusers' SDXL pipeline: raw = latents·std / scaling_factor + mean
             channels = [torch.tensor(values, device=at).view(1, -1, 1, 1) for values in (deviation, mean)]
             return channels[0] / config.scaling_factor, channels[1]
         return 1 / config.scaling_factor, config.get("shift_factor") or 0.0
@@ -243,4 +245,5 @@ def cut_off(prompt: str, tokenizers: Sequence[tuple[Any, int]]) -> str:
     tokens = tokenizer(prompt, add_special_tokens=True, truncation=False, verbose=False).input_ids
     if len(tokens) <= limit:
         return ""
+    # the last token that fits is the end marker, so the text ends one earlier
     return str(tokenizer.decode(tokens[limit - 1 :], skip_special_tokens=True)).strip()

@@ -23,6 +23,7 @@ def in_dtype(network: Callable[[Tensor], Tensor], inputs: Tensor, dtype: torch.d
 
 def scaled(network: Callable[[Tensor], Tensor], inputs: Tensor, dtype: torch.dtype) -> Tensor:
     """As :func:`in_dtype`, with the gradient of each row scaled inside the network."""
+    # a box shared by both ends: the scale is known only on the way back, where _Leave is passed first and _Enter last
     scale = _Scale()
     found: Tensor = _Leave.apply(network(_Enter.apply(inputs, dtype, scale)), scale)  # type: ignore[no-untyped-call]
     return found
@@ -65,6 +66,7 @@ class _Leave(torch.autograd.Function):
 def power_of_two(gradient: Tensor) -> Tensor:
     """For each row the power of two ``[B]`` that brings its largest component to between 1/2 and 1; 1 for rows not finite."""
     largest = gradient.flatten(1).abs().amax(1).nan_to_num(1.0, 1.0, 1.0)
+    # largest = m·2^e with 1/2 <= m < 1, so times 2^-e; within ±100 the factor is a normal float32
     _, exponent = torch.frexp(largest)
     return torch.ldexp(torch.ones_like(largest), -exponent.clamp(-100, 100))
 

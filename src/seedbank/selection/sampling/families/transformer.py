@@ -43,6 +43,7 @@ class StableDiffusion3(Adapter):
     def condition(self, prompt: str, config: SamplerConfig) -> Condition:
         """All encoders' states in one sequence, and the pooled ones."""
         guided = config.guidance_scale > 1
+        # None, None: the second and third encoder get the same prompt
         text, empty, pooled, pooled_empty = self.pipeline.encode_prompt(
             prompt, None, None, device=self.device, do_classifier_free_guidance=guided
         )
@@ -66,6 +67,7 @@ class StableDiffusion3(Adapter):
         of, tokens = self.pipeline.scheduler.config, (config.height // patch) * (config.width // patch)
         few, many = of.get("base_image_seq_len", 256), of.get("max_image_seq_len", 4096)
         least, most = of.get("base_shift", 0.5), of.get("max_shift", most)
+        # diffusers' calculate_shift: the line through (few, least) and (many, most)
         per_token = (most - least) / (many - few)
         return float(tokens * per_token + least - few * per_token)
 
@@ -107,6 +109,7 @@ class Flux(StableDiffusion3):
         found: dict[str, Any] = {"mu": self._shift(config, self.multiple, 1.15)}
         if self.pipeline.scheduler.config.get("use_flow_sigmas"):
             return found | {"num_inference_steps": steps}
+        # what FluxPipeline passes by default
         return found | {"sigmas": np.linspace(1.0, 1 / steps, steps)}
 
     @torch.no_grad()
@@ -130,6 +133,7 @@ class Flux(StableDiffusion3):
         def run(tokens: Tensor) -> Tensor:
             found: Tensor = self.network(
                 hidden_states=tokens,
+                # the transformer multiplies with 1000 itself
                 timestep=(timestep / 1000).expand(len(tokens)).to(self.dtype),
                 encoder_hidden_states=spread.text,
                 txt_ids=torch.zeros(spread.text.shape[1], 3, device=self.device, dtype=self.dtype),
@@ -146,12 +150,14 @@ def _pack(latents: Tensor) -> Tensor:
     """``[B, C, 2h, 2w]`` to ``[B, h·w, 4C]``: each 2x2 patch one token."""
     batch, channels, height, width = latents.shape
     patches = latents.reshape(batch, channels, height // 2, 2, width // 2, 2)
+    # [B, C, h, 2, w, 2] to [B, h, w, C, 2, 2]
     return patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, height * width // 4, 4 * channels)
 
 
 def _unpack(tokens: Tensor, height: int, width: int) -> Tensor:
     """The inverse of :func:`_pack`."""
     patches = tokens.reshape(len(tokens), height // 2, width // 2, -1, 2, 2)
+    # [B, h, w, C, 2, 2] to [B, C, h, 2, w, 2]
     return patches.permute(0, 3, 1, 4, 2, 5).reshape(len(tokens), -1, height, width)
 
 

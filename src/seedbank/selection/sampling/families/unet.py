@@ -96,6 +96,7 @@ class StableDiffusionXL(StableDiffusion):
         text, empty, pooled, pooled_empty = pipe.encode_prompt(
             prompt, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=guided
         )
+        # the paper's micro-conditioning (section 2.2): original size, top left of the crop, target size
         sizes = [config.height, config.width, 0, 0, config.height, config.width]
         extra = self._guidance(config) | {
             "text_embeds": torch.cat([pooled_empty, pooled]) if guided else pooled,

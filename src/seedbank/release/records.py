@@ -39,7 +39,7 @@ class ReleasedImage(Record):
     file: str
     seed_file: str
     candidate: Candidate
-    """Digests, scores and verdict, as the reviewers had them."""
+    """Digests, scores and explanation, as the reviewers had them."""
     lineage: Lineage
 
 

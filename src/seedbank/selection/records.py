@@ -25,6 +25,8 @@ class SamplerConfig(Record):
     """How many images are always drawn at once: the last bits of an image depend on it. See ``Sampler.finish``."""
     noise_key: str = "0"
     """For schedulers that add noise on the way: the integer, as a decimal string, whose generator it comes from."""
+    negative_prompt: str = ""
+    """What guidance leads away from, instead of the empty prompt; only where images are guided."""
 
 
 class Scores(Record):

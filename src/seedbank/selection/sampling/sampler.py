@@ -264,6 +264,11 @@ def make_sampler(
             f"for {schedule.prediction!r}; use the scheduler that the model ships"
         )
     sampler = Sampler(family, condition or family.condition(prompt, config), schedule, config, own)
+    if config.negative_prompt and len(sampler.condition) == 1:
+        raise UsageError(
+            f"expected no negative prompt where nothing is guided by one, got {config.negative_prompt!r} for "
+            f"{type(pipeline).__name__} at guidance {config.guidance_scale:g}; leave it out, or guide with more than 1"
+        )
     for note in sampler.notes:
         warnings.warn(note, stacklevel=2)
     return sampler

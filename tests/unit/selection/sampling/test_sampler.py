@@ -112,6 +112,24 @@ def test_same_noise_gives_the_pipelines_own_image(build: Build) -> None:
     same_pixels(to_pixels(sampler.family.decode(sampler.denoise(noise))), (theirs * 255).round().astype(np.uint8))
 
 
+@pytest.mark.parametrize("build", [tiny.stable_diffusion, tiny.sdxl, tiny.sd3])
+def test_a_negative_prompt_gives_the_pipelines_own_latents_and_other_ones_than_none(build: Build) -> None:
+    pipeline, config = build(), _config(4, 4.5)
+    without = make_sampler(pipeline, "ab c", config)
+    sampler = make_sampler(pipeline, "ab c", config.model_copy(update={"negative_prompt": "dab"}))
+    noise = _noise(sampler)
+    ours = sampler.denoise(noise, keys=["7", "8"])
+    close(ours, _theirs(pipeline, sampler, noise, "latent"), steps=4)
+    assert float((without.denoise(noise, keys=["7", "8"]) - ours).abs().max()) > 2 * tolerance(ours, steps=4)
+
+
+@pytest.mark.parametrize(("build", "guidance"), [(tiny.stable_diffusion, 1.0), (tiny.flux, 3.5)])
+def test_a_negative_prompt_that_would_do_nothing_is_refused(build: Build, guidance: float) -> None:
+    config = _config(4, guidance).model_copy(update={"negative_prompt": "dab"})
+    with pytest.raises(UsageError, match="expected no negative prompt where nothing is guided by one, got 'dab'"):
+        make_sampler(build(), "ab c", config)
+
+
 @pytest.mark.parametrize(
     ("build", "guidance"),
     [
@@ -477,6 +495,7 @@ def _theirs(pipeline: Any, sampler: Sampler, noise: Tensor, kind: str) -> Any:
         width=16,
         output_type=kind,
         **extra,
+        **({"negative_prompt": sampler.config.negative_prompt} if sampler.config.negative_prompt else {}),
     ).images
     return pipeline._unpack_latents(found, 16, 16, 2) if packed and kind == "latent" else found
 

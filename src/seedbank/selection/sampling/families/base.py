@@ -18,7 +18,7 @@ from seedbank.selection.sampling.families.precision import in_dtype
 
 @dataclass(frozen=True)
 class Condition:
-    """What the network is conditioned on: one row for each branch of guidance, the empty prompt first where there are two.
+    """What the network is conditioned on: one row for each branch of guidance, the negative or empty prompt first if two.
 
     Attributes:
         text: ``[b, T, D]``, the text encoder's states.
@@ -88,7 +88,7 @@ class Family(Protocol):
         """What the pipeline gives its scheduler's ``set_timesteps``."""
 
     def condition(self, prompt: str, config: SamplerConfig) -> Condition:
-        """What the network is conditioned on for ``prompt``: two branches when guided by comparison with the empty prompt, else one."""
+        """What the network is conditioned on for ``prompt``: two branches when guided by comparison with the negative prompt, else one."""
 
     def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
         """The network's output for ``[B, C, h, w]`` at ``timestep``, guided, float32. Differentiable."""

@@ -45,7 +45,12 @@ class StableDiffusion3(Adapter):
         guided = config.guidance_scale > 1
         # None, None: the second and third encoder get the same prompt
         text, empty, pooled, pooled_empty = self.pipeline.encode_prompt(
-            prompt, None, None, device=self.device, do_classifier_free_guidance=guided
+            prompt,
+            None,
+            None,
+            device=self.device,
+            do_classifier_free_guidance=guided,
+            negative_prompt=config.negative_prompt or None,
         )
         extra = {"pooled_projections": torch.cat([pooled_empty, pooled]) if guided else pooled}
         return Condition(torch.cat([empty, text]) if guided else text, extra, self._cut(prompt, "text_encoder_3"))

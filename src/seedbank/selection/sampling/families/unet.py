@@ -46,9 +46,9 @@ class StableDiffusion(Adapter):
 
     @torch.no_grad()
     def condition(self, prompt: str, config: SamplerConfig) -> Condition:
-        """CLIP's states of the prompt, those of the empty prompt first when guided, and the guidance where it is an input."""
+        """CLIP's states of the prompt, those of the negative prompt first when guided, and the guidance where it is an input."""
         guided = self._guided(config)
-        text, empty = self.pipeline.encode_prompt(prompt, self.device, 1, guided)[:2]
+        text, empty = self.pipeline.encode_prompt(prompt, self.device, 1, guided, config.negative_prompt or None)[:2]
         tokenizer = self.pipeline.tokenizer
         cut = cut_off(prompt, [(tokenizer, tokenizer.model_max_length)])
         return Condition(torch.cat([empty, text]) if guided else text, self._guidance(config), cut)
@@ -94,7 +94,12 @@ class StableDiffusionXL(StableDiffusion):
         """Both encoders' states and the pooled one; original and target size are the image's own, nothing is cropped."""
         pipe, guided = self.pipeline, self._guided(config)
         text, empty, pooled, pooled_empty = pipe.encode_prompt(
-            prompt, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=guided
+            prompt,
+            device=self.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=guided,
+            # None and not "": some SDXL models are trained with zeros instead of the empty prompt's states.
+            negative_prompt=config.negative_prompt or None,
         )
         # the paper's micro-conditioning (section 2.2): original size, top left of the crop, target size
         sizes = [config.height, config.width, 0, 0, config.height, config.width]

@@ -19,6 +19,14 @@ def problem(pipeline: Any, photos: Any, encoder: Any, guard: Any, sampler_config
 
 
 @pytest.fixture(scope="session")
+def starts(problem: Any) -> list[Any]:
+    """Two plain seeds."""
+    from seedbank.selection.sampling.noise import plain_seed
+
+    return [plain_seed("s", index, problem.sampler.noise_shape) for index in range(2)]
+
+
+@pytest.fixture(scope="session")
 def auditor() -> Any:
     """A tiny classifier of three classes."""
     import torch

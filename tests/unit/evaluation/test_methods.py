@@ -11,10 +11,10 @@ import torch
 
 from seedbank.errors import UsageError
 from seedbank.evaluation.finetuning import Training, lora, textual_inversion
+from seedbank.evaluation.gradient_baselines import DOODL, RENO, SEEDSELECT_STOP
 from seedbank.evaluation.harness import BenchmarkRow, Budget, Meter, Method, Problem, measure, run_benchmark
-from seedbank.evaluation.methods import BAYES, CMA, DOODL, RENO, SEEDSELECT_STOP, ZERO_ORDER, BestOfN, FineTuning, Plain
-from seedbank.selection.sampling.noise import plain_seed, stacked
-from seedbank.selection.search.recipes import AdamW
+from seedbank.evaluation.methods import BAYES, CMA, ZERO_ORDER, BestOfN, FineTuning, Plain
+from seedbank.selection.sampling.noise import stacked
 from support.tolerance import tolerance
 
 SAMPLE = 8
@@ -35,11 +35,6 @@ METHODS: tuple[Method, ...] = (
     BestOfN(most=6, batch=2, pooled=True, name="best_of_pool"),
 )
 every = pytest.mark.parametrize("method", METHODS, ids=[method.name for method in METHODS])
-
-
-@pytest.fixture(scope="module")
-def starts(problem: Problem) -> list[Any]:
-    return [plain_seed("s", index, problem.sampler.noise_shape) for index in range(STARTS)]
 
 
 @every
@@ -96,29 +91,6 @@ def test_a_clock_ends_it(problem: Problem, starts: list[Any], method: Method) ->
     unlimited = method.run(problem, starts, Budget())
     found = method.run(problem, starts, Budget("seconds", seconds=unlimited.seconds / 3))
     assert found.network_evaluations < unlimited.network_evaluations
-
-
-def test_renos_seeds_drift_off_the_shell_and_doodls_do_not(problem: Problem, starts: list[Any]) -> None:
-    start = Plain().run(problem, starts, Budget())
-    assert METHODS[6].run(problem, starts, Budget()).norm_z == pytest.approx(start.norm_z, abs=1e-2)
-    assert METHODS[5].run(problem, starts, Budget()).norm_z != pytest.approx(start.norm_z, abs=1e-2)
-
-
-def test_starts_that_rise_end_each_by_itself_and_are_paid_no_more(problem: Problem, starts: list[Any]) -> None:
-    """With a step so large that every start rises soon: what is kept was followed by rises only."""
-    wild = replace(SEEDSELECT_STOP, update=AdamW(rate=5.0, drop=1.0), iterations=12, rises=1, gradient="last:3")
-    endless = replace(wild, rises=0)
-    stopped, whole = (method.run(problem, starts, Budget()) for method in (wild, endless))
-    assert stopped.network_evaluations < whole.network_evaluations
-    assert len(stopped.trace) <= len(whole.trace) == 12
-
-
-def test_the_last_iterate_is_the_one_after_the_last_step(problem: Problem, starts: list[Any]) -> None:
-    once = replace(SEEDSELECT_STOP, iterations=1, rises=0).run(problem, starts, Budget())
-    plain = Plain().run(problem, starts, Budget())
-    assert not np.array_equal(once.images[0], plain.images[0])
-    best = replace(SEEDSELECT_STOP, iterations=1, rises=0, keep="best").run(problem, starts, Budget())
-    assert np.array_equal(best.images[0], plain.images[0])
 
 
 def test_the_meter_keeps_the_final_drawing_back() -> None:

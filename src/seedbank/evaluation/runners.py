@@ -85,7 +85,7 @@ def run_engine(
         # Batches from a resumed history have been paid for already; the clock has no say about them.
         if spent + cost > budget or (len(batches) >= len(known) and not affords(cost)):
             break
-        scores = torch.tensor(known[len(batches)]) if len(batches) < len(known) else _draw(sampler, score, asked)
+        scores = _kept_scores(known[len(batches)]) if len(batches) < len(known) else _draw(sampler, score, asked)
         engine.tell(scores)
         spent += cost
         ranked = zip(scores.tolist(), range(seen, seen + len(asked)), range(len(asked)), strict=True)
@@ -105,6 +105,11 @@ def run_engine(
 @torch.no_grad()
 def _draw(sampler: Sampler, score: Score, asked: Asked) -> Tensor:
     return score(sampler.denoise(asked.noise.to(sampler.family.device))).detach().cpu().double()
+
+
+def _kept_scores(scores: Sequence[float]) -> Tensor:
+    # Float64 as from `_draw`, or a resumed engine would be told rounded scores and go another way.
+    return torch.tensor(list(scores), dtype=torch.float64)
 
 
 def _lowest(found: Iterable[tuple[float, int, Seed]], keep: int) -> list[tuple[float, int, Seed]]:

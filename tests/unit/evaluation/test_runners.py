@@ -32,7 +32,8 @@ def build(name: str, sampler: Sampler) -> Engine:
 
 
 def red(images: Tensor) -> Tensor:
-    """How far from red, rounded: a score without a gradient."""
+    """How far from red, rounded: a score without a gradient, in double precision as scores may be."""
+    images = images.double()
     return (20 * (1 - images[:, 0].mean((1, 2)))).round() / 20 + images[:, 1:].mean((1, 2, 3))
 
 

@@ -23,6 +23,8 @@ class Settings:
         roster: YAML file of who may review (``SEEDBANK_ROSTER``, default ``<home>/roster.yaml``).
         keys: folder of the signing keys (``SEEDBANK_KEYS``, default ``<home>/keys``).
         actor: who acts, for the ledger (``SEEDBANK_ACTOR``, default ``cli:<user>``).
+        device: where networks compute, as :func:`seedbank.models.device.choose_device` takes it (``SEEDBANK_DEVICE``, default ``auto``).
+        share_gpu: whether searches on one card work at once instead of one after another (``SEEDBANK_SHARE_GPU``, default no).
     """
 
     home: Path
@@ -33,6 +35,8 @@ class Settings:
     roster: Path
     keys: Path
     actor: str
+    device: str = "auto"
+    share_gpu: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -49,6 +53,8 @@ class Settings:
             roster=Path(env.get("SEEDBANK_ROSTER", home / "roster.yaml")).expanduser().absolute(),
             keys=Path(env.get("SEEDBANK_KEYS", home / "keys")).expanduser().absolute(),
             actor=env.get("SEEDBANK_ACTOR") or f"cli:{_user()}",
+            device=env.get("SEEDBANK_DEVICE") or "auto",
+            share_gpu=env.get("SEEDBANK_SHARE_GPU", "") in {"1", "true", "yes"},
         )
 
 

@@ -96,39 +96,42 @@ class Auditor:
         return logits.float()
 
 
-def load_encoder(source: str = "parts") -> Embedder:
+CPU = torch.device("cpu")
+
+
+def load_encoder(source: str = "parts", *, device: torch.device = CPU) -> Embedder:
     """The vision encoder of the semantic loss: any ``CLIPVisionModelWithProjection``."""
     from transformers import CLIPVisionModelWithProjection
 
     folder = find_model(source, "encoder")
-    return Embedder(_load(CLIPVisionModelWithProjection, folder), "image_embeds", *_setting(folder, source))
+    return Embedder(_load(CLIPVisionModelWithProjection, folder, device), "image_embeds", *_setting(folder, source))
 
 
-def load_guard(source: str = "parts") -> Embedder:
+def load_guard(source: str = "parts", *, device: torch.device = CPU) -> Embedder:
     """The embedding model that accepts or rejects: any ``AutoModel`` with a pooled output (a ResNet, a DINOv2)."""
     from transformers import AutoModel
 
     folder = find_model(source, "guard")
-    return Embedder(_load(AutoModel, folder), "pooler_output", *_setting(folder, source))
+    return Embedder(_load(AutoModel, folder, device), "pooler_output", *_setting(folder, source))
 
 
-def load_auditor(source: str = "parts") -> Auditor:
+def load_auditor(source: str = "parts", *, device: torch.device = CPU) -> Auditor:
     """The classifier that reports: any ``AutoModelForImageClassification``."""
     from transformers import AutoModelForImageClassification
 
     folder = find_model(source, "auditor")
-    network = _load(AutoModelForImageClassification, folder)
+    network = _load(AutoModelForImageClassification, folder, device)
     names = network.config.id2label
     # Labels in the order of the logits.
     return Auditor(network, tuple(names[number] for number in sorted(names)), *_setting(folder, source))
 
 
-def _load(kind: Any, folder: Path) -> Any:
+def _load(kind: Any, folder: Path, device: torch.device) -> Any:
     options = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
     with quiet():
         # Float32 whatever the pipeline's arithmetic: thresholds and recorded scores must mean the same.
         network = kind.from_pretrained(folder, dtype=torch.float32, **options)
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False).to(device)
 
 
 def _setting(folder: Path, source: str) -> tuple[Preprocess, ModelCard]:

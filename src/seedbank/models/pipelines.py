@@ -37,7 +37,10 @@ class LoadedModel:
     """What is not as the repository ships it, and why."""
 
 
-def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32) -> LoadedModel:
+CPU = torch.device("cpu")
+
+
+def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> LoadedModel:
     """Load ``model``: ``parts``, a local folder, or ``repository@revision`` with the full commit. No network for the first two.
 
     Asked again in one process for the files it loaded last, it gives the same object: use it, do not change it.
@@ -52,12 +55,12 @@ def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32) -> LoadedMo
     folder = find_model(model, "pipeline")
     # Before diffusers sees the folder, which would run code or unpickle weights while it loads.
     _check_parts(folder, _check_index(folder, model), model)
-    return _loaded(folder, describe(folder, source=model), model, dtype)
+    return _loaded(folder, describe(folder, source=model), model, dtype, device)
 
 
 # One, since models are large; the card is part of the key, so that changed files are loaded anew.
 @lru_cache(maxsize=1)
-def _loaded(folder: Path, card: ModelCard, model: str, dtype: torch.dtype) -> LoadedModel:
+def _loaded(folder: Path, card: ModelCard, model: str, dtype: torch.dtype, device: torch.device) -> LoadedModel:
     """Kept for the rest of the process, for the same files as ``card`` knows them: a scan asks for one model many times."""
     with quiet():
         pipeline = _load(folder, _check_index(folder, model), model, dtype)
@@ -67,6 +70,7 @@ def _loaded(folder: Path, card: ModelCard, model: str, dtype: torch.dtype) -> Lo
             # Gradients are taken with respect to noise only; those of weights would cost memory.
             part.eval().requires_grad_(False)
     notes = _settle_scheduler(pipeline)
+    pipeline.to(device)
     return LoadedModel(pipeline, card, _sampler(folder, pipeline), notes)
 
 

@@ -9,6 +9,8 @@ from seedbank.errors import UsageError, VerificationError
 from seedbank.models.card import FOLDER, ModelCard
 
 if TYPE_CHECKING:
+    import torch
+
     from seedbank.models.judges import Embedder
     from seedbank.selection.records import SamplerConfig
     from seedbank.selection.sampling.sampler import Sampler
@@ -26,7 +28,13 @@ M = TypeVar("M", bound=Carded)
 
 
 def recorded_sampler(
-    card: ModelCard, *, prompt: str, config: SamplerConfig, source: str | None = None, option: str = "--model"
+    card: ModelCard,
+    *,
+    prompt: str,
+    config: SamplerConfig,
+    source: str | None = None,
+    option: str = "--model",
+    device: torch.device | None = None,
 ) -> Sampler:
     """What turns noise into images as the record says: the pipeline of ``card`` with its prompt and sampling.
 
@@ -36,6 +44,7 @@ def recorded_sampler(
         config: how it was sampled, in which arithmetic.
         source: where the model is, if not where the card says.
         option: how a person names it on the command line, for messages.
+        device: where to compute; default the CPU.
 
     Raises:
         UsageError: it was a local folder and nobody says where, or there is no such model.
@@ -47,23 +56,35 @@ def recorded_sampler(
     from seedbank.selection.sampling.sampler import make_sampler
 
     # In the arithmetic of the record, as another one draws other bytes.
-    dtype = getattr(torch, config.dtype)
-    found = _load(card, lambda where: load_pipeline(where, dtype=dtype), what="model", source=source, option=option)
+    dtype, at = getattr(torch, config.dtype), device or torch.device("cpu")
+    found = _load(
+        card, lambda where: load_pipeline(where, dtype=dtype, device=at), what="model", source=source, option=option
+    )
     return make_sampler(found.pipeline, prompt, config)
 
 
-def recorded_encoder(card: ModelCard, *, source: str | None = None, option: str = "--encoder") -> Embedder:
+def recorded_encoder(
+    card: ModelCard, *, source: str | None = None, option: str = "--encoder", device: torch.device | None = None
+) -> Embedder:
     """The encoder of ``card``; see :func:`recorded_sampler`."""
+    import torch
+
     from seedbank.models.judges import load_encoder
 
-    return _load(card, load_encoder, what="encoder", source=source, option=option)
+    at = device or torch.device("cpu")
+    return _load(card, lambda where: load_encoder(where, device=at), what="encoder", source=source, option=option)
 
 
-def recorded_guard(card: ModelCard, *, source: str | None = None, option: str = "--guard") -> Embedder:
+def recorded_guard(
+    card: ModelCard, *, source: str | None = None, option: str = "--guard", device: torch.device | None = None
+) -> Embedder:
     """The guard of ``card``; see :func:`recorded_sampler`."""
+    import torch
+
     from seedbank.models.judges import load_guard
 
-    return _load(card, load_guard, what="guard", source=source, option=option)
+    at = device or torch.device("cpu")
+    return _load(card, lambda where: load_guard(where, device=at), what="guard", source=source, option=option)
 
 
 def _load(card: ModelCard, load: Callable[[str], M], *, what: str, source: str | None, option: str) -> M:

@@ -20,12 +20,13 @@ def drawing_software(device: torch.device | None = None) -> dict[str, str]:
     """
     import torch
 
-    on_gpu = device is not None and device.type == "cuda"
+    from seedbank.models.device import describe_device
+
     return {
         **{name: version(name) for name in LIBRARIES},
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "device": describe_device(device or torch.device("cpu")),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": str(torch.get_num_threads()),
     }

@@ -22,6 +22,8 @@ from seedbank.trials.code import EXPANSION, code_version
 from seedbank.trials.records import Candidate, Expansion, KeptImage, Trial, expansion_folder
 
 if TYPE_CHECKING:
+    import torch
+
     from seedbank.bank import Bank
     from seedbank.selection.expansion.results import ExpandedImage, ExpansionResult
     from seedbank.selection.judging.acceptance import Acceptance
@@ -71,24 +73,39 @@ def expand_seeds(
     bank.request("expansion", concept=trial.concept, subject=trial.key, requested_by=requested_by)
     key = _key(trial, seeds, count)
     if not bank.store.exists(f"{expansion_folder(trial.concept, key)}/expansion.json"):
-        from seedbank.selection.expansion.expand import expand
+        from seedbank.models.device import at_work
 
-        progress("load", 0, 1)
-        sampler, acceptance = _judged_as(bank, trial, places or Places())
-        progress("load", 1, 1)
         finds = [_seed(bank, trial, digest) for digest in seeds]
-        result = expand(
-            sampler,
-            acceptance,
-            finds,
-            count,
-            # Seeds are sorted, so the root does not depend on the order they were named in.
-            root=finds[0].digest,
-            observe=lambda done, total: progress("expand", done, total),
-        )
+        with at_work(bank.settings, "nothing of the expansion is kept, it begins again") as device:
+            result = _expanded(bank, trial, finds, count, places or Places(), progress, device)
         _store(bank, trial, finds, key=key, count=count, result=result)
     # Read from the store also after a run of ours: another process may have kept its record first.
     return bank.load(Expansion, key, concept=trial.concept)
+
+
+def _expanded(
+    bank: Bank,
+    trial: Trial,
+    finds: Sequence[Seed],
+    count: int,
+    places: Places,
+    progress: Report,
+    device: torch.device,
+) -> ExpansionResult:
+    from seedbank.selection.expansion.expand import expand
+
+    progress("load", 0, 1)
+    sampler, acceptance = _judged_as(bank, trial, places, device)
+    progress("load", 1, 1)
+    return expand(
+        sampler,
+        acceptance,
+        finds,
+        count,
+        # Seeds are sorted, so the root does not depend on the order they were named in.
+        root=finds[0].digest,
+        observe=lambda done, total: progress("expand", done, total),
+    )
 
 
 def find_candidate(bank: Bank, digest: str) -> tuple[Trial, Candidate]:
@@ -150,7 +167,7 @@ def _key(trial: Trial, seeds: Sequence[str], count: int) -> str:
     )
 
 
-def _judged_as(bank: Bank, trial: Trial, places: Places) -> tuple[Sampler, Acceptance]:
+def _judged_as(bank: Bank, trial: Trial, places: Places, device: torch.device) -> tuple[Sampler, Acceptance]:
     """What drew and what accepted in the trial, made exactly as the search made them."""
     from seedbank.models.recorded import recorded_encoder, recorded_guard, recorded_sampler
     from seedbank.references.records import ReferenceSet
@@ -158,9 +175,11 @@ def _judged_as(bank: Bank, trial: Trial, places: Places) -> tuple[Sampler, Accep
     from seedbank.selection.judging.targets import stack_images
     from seedbank.selection.search.pool import Pool
 
-    sampler = recorded_sampler(trial.model, prompt=trial.prompt, config=trial.sampler, source=places.model)
-    encoder = recorded_encoder(trial.encoder, source=places.encoder)
-    guard = recorded_guard(trial.guard, source=places.guard)
+    sampler = recorded_sampler(
+        trial.model, prompt=trial.prompt, config=trial.sampler, source=places.model, device=device
+    )
+    encoder = recorded_encoder(trial.encoder, source=places.encoder, device=device)
+    guard = recorded_guard(trial.guard, source=places.guard, device=device)
     references = reference_images(bank, bank.load(ReferenceSet, trial.reference_set))
     pool = Pool.from_safetensors(bank.store.get(f"{trial.folder}/pool.safetensors"))
     acceptance = make_acceptance(

@@ -31,6 +31,8 @@ from seedbank.trials.code import code_version
 from seedbank.trials.records import Candidate, Trial, trial_folder
 
 if TYPE_CHECKING:
+    import torch
+
     from seedbank.bank import Bank
     from seedbank.concepts import Concept
     from seedbank.models import Embedder, LoadedModel
@@ -65,7 +67,8 @@ def run_trial(
 
     Raises:
         Unreachable: no seed of this model draws the concept; the ledger has the numbers.
-        UsageError: the model or preset does not exist, or the reference set is another concept's.
+        UsageError: the model, preset or device does not exist, or the reference set is another concept's.
+        OutsideError: the card failed or is gone; asked again, the trial goes on.
     """
     if reference_set.concept != concept.name:
         raise UsageError(
@@ -74,8 +77,15 @@ def run_trial(
     # First: whoever asks may not review, also where the trial is there already.
     bank.request("trial", concept=concept.name, subject=reference_set.digest, requested_by=requested_by)
     report = progress or (lambda _stage, _done, _total: None)
+    from seedbank.models.device import at_work
+
+    with at_work(bank.settings, f"the trial of {concept.name} goes on from its last checkpoint") as device:
+        return _run(bank, concept, reference_set, report, device)
+
+
+def _run(bank: Bank, concept: Concept, reference_set: ReferenceSet, report: Report, device: torch.device) -> Trial:
     report("load", 0, 1)
-    inputs = load_inputs(concept, reference_set)
+    inputs = load_inputs(concept, reference_set, device)
     report("load", 1, 1)
     if bank.store.exists(f"{trial_folder(concept.name, inputs.key)}/trial.json"):
         return bank.load(Trial, inputs.key, concept=concept.name)
@@ -125,14 +135,15 @@ class Inputs:
         return trial_folder(self.concept.name, self.key)
 
 
-def load_inputs(concept: Concept, reference_set: ReferenceSet) -> Inputs:
-    """The models and the recipe that ``concept`` names."""
+def load_inputs(concept: Concept, reference_set: ReferenceSet, device: torch.device) -> Inputs:
+    """The models, on ``device``, and the recipe that ``concept`` names."""
     from seedbank.models import load_encoder, load_guard, load_pipeline
     from seedbank.selection import preset
 
     # The plain images for comparison come out of the same pool.
     recipe = preset(concept.preset, starts=max(concept.policy.selection.candidates, concept.policy.selection.plain))
-    return Inputs(concept, reference_set, load_pipeline(concept.model), load_encoder(), load_guard(), recipe)
+    encoder, guard = load_encoder(device=device), load_guard(device=device)
+    return Inputs(concept, reference_set, load_pipeline(concept.model, device=device), encoder, guard, recipe)
 
 
 def _start(bank: Bank, inputs: Inputs) -> None:
@@ -218,6 +229,8 @@ class _Keeper:
 
 def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
     """Write blobs first, then the record that names them, then the ledger."""
+    from seedbank.selection.sampling.families import adapt
+
     plain = tuple(_keep(bank, inputs.folder, image, image.seed) for image in selection.plain)
     candidates = tuple(_keep(bank, inputs.folder, find.image, find.start) for find in selection.finds)
     bank.store.put(f"{inputs.folder}/pool.safetensors", selection.pool.to_safetensors())
@@ -237,7 +250,7 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
             sampler=selection.config,
             recipe=selection.recipe,
             code_version=inputs.code,
-            software=drawing_software(inputs.model.pipeline.device),
+            software=drawing_software(adapt(inputs.model.pipeline).device),
             pool=selection.pool.statistics(),
             plain=plain,
             candidates=candidates,

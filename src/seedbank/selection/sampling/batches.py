@@ -14,8 +14,15 @@ from seedbank.errors import OutOfMemory
 
 T = TypeVar("T")
 
-CPU_MESSAGES = ("not enough memory", "can't allocate memory", "DefaultCPUAllocator")
-"""How PyTorch's allocator on the CPU says so; it has no error class for it."""
+MESSAGES = (
+    "not enough memory",
+    "can't allocate memory",
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)
+"""How PyTorch says so where it has no error class for it: the CPU's allocator, MPS, and libraries that allocate beside CUDA's own."""
 
 
 @dataclass
@@ -71,7 +78,7 @@ def _attempt(run: Callable[[slice], T], piece: slice) -> tuple[bool, T | None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that memory ran out, on an accelerator or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in CPU_MESSAGES)
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in MESSAGES)
 
 
 def join(parts: list[Any]) -> Any:

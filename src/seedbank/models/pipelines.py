@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,15 +14,9 @@ from pydantic import ValidationError
 
 from seedbank.errors import UsageError
 from seedbank.models.card import ModelCard
-from seedbank.models.files import PICKLES, describe, find_model, quiet
+from seedbank.models.files import describe, find_model, quiet
+from seedbank.models.weights import FULL, HALF, INDEX, PICKLES, PIPELINE, SAMPLING, UNUSED, form_of, parts_of
 from seedbank.selection.records import SamplerConfig
-
-LIBRARIES = {"diffusers", "transformers"}
-"""Where a pipeline's parts may come from; anything else would be code of the model's own."""
-UNUSED = {"safety_checker", "feature_extractor", "image_encoder"}
-"""Parts that sampling does not need; they are not loaded."""
-SETTINGS = "seedbank.json"
-"""A file beside ``model_index.json`` that says how the model is meant to be sampled."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +37,8 @@ CPU = torch.device("cpu")
 def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> LoadedModel:
     """Load ``model``: ``parts``, a local folder, or ``repository@revision`` with the full commit. No network for the first two.
 
+    Its networks compute in ``dtype``, which also says which files of a repository are read: see :func:`seedbank.models.hub.fetch`.
+
     Asked again in one process for the files it loaded last, it gives the same object: use it, do not change it.
 
     The scheduler that the repository ships is kept where the sampler reproduces it; else DDIM with the same noise schedule takes its
@@ -52,7 +48,7 @@ def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32, device: tor
         UsageError: no such model, an unsupported family, pickled, missing or broken weights, or a repository that brings its own code.
         OutsideError: the hub could not be reached.
     """
-    folder = find_model(model, "pipeline")
+    folder = find_model(model, PIPELINE, precision=str(dtype).removeprefix("torch."))
     # Before diffusers sees the folder, which would run code or unpickle weights while it loads.
     _check_parts(folder, _check_index(folder, model), model)
     return _loaded(folder, describe(folder, source=model), model, dtype, device)
@@ -83,7 +79,12 @@ def _load(folder: Path, index: Mapping[str, Any], model: str, dtype: torch.dtype
         options["requires_safety_checker"] = False  # type: ignore[assignment]
     try:
         return getattr(diffusers, index["_class_name"]).from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, variant=_variant(folder), **options
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            variant=_variant(folder, parts_of(index, model)),
+            **options,
         )
     except Exception as error:  # diffusers, transformers, safetensors and tokenizers have no common root
         raise UsageError(
@@ -96,24 +97,19 @@ def _check_index(folder: Path, model: str) -> dict[str, Any]:
     """Refuse what this code does not sample exactly, and whatever would run a stranger's code."""
     from seedbank.selection.sampling.families import ADAPTERS
 
-    index = _json(folder / "model_index.json", model, "a diffusers model_index.json", "name a pipeline folder")
+    index = _json(folder / INDEX, model, "a diffusers model_index.json", "name a pipeline folder")
     family = index.get("_class_name")
     if not isinstance(family, str) or family not in ADAPTERS:
         raise UsageError(
             f"expected one of {sorted(ADAPTERS)} in {model!r}, got {family!r}; this family is not supported"
         )
-    for name, part in _parts(index).items():
-        if part[0] not in LIBRARIES:
-            raise UsageError(
-                f"{model!r} wants to run its own code for {name!r} (from {part[0]!r}); only parts of "
-                f"{' and '.join(sorted(LIBRARIES))} are loaded"
-            )
+    parts_of(index, model)  # refuses code
     return index
 
 
 def _check_parts(folder: Path, index: Mapping[str, Any], model: str) -> None:
     """Refuse parts that name code of their own, and parts whose weights are pickled."""
-    for name in _parts(index):
+    for name in parts_of(index, model):
         settings = folder / name / "config.json"
         if settings.is_file() and "auto_map" in _json(settings, model, f"JSON in {name}/config.json", "fetch it again"):
             raise UsageError(
@@ -127,12 +123,6 @@ def _check_parts(folder: Path, index: Mapping[str, Any], model: str) -> None:
                 f"expected safetensors weights for {name!r} in {model!r}, got only {pickles[0]}, which can run code when it is "
                 "read; convert it to safetensors first"
             )
-
-
-def _parts(index: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The components that are there and needed: name to ``[library, class]``."""
-    lists = {name: part for name, part in index.items() if isinstance(part, list) and part and part[0] is not None}
-    return {name: part for name, part in lists.items() if name not in UNUSED}
 
 
 def _json(path: Path, model: str, wanted: str, advice: str) -> dict[str, Any]:
@@ -164,10 +154,10 @@ def _settle_scheduler(pipeline: Any) -> tuple[str, ...]:
     return (f"the model ships {type(shipped).__name__}; sampled with DDIM instead: {fault}",)
 
 
-def _variant(folder: Path) -> str | None:
-    """``fp16`` where a repository ships its network only so."""
-    found = [path for part in ("unet", "transformer") for path in folder.glob(f"{part}/diffusion_*.safetensors")]
-    return "fp16" if found and all(".fp16." in path.name for path in found) else None
+def _variant(folder: Path, parts: Iterable[str]) -> str | None:
+    """``fp16`` where weights of a part are there in no other form; diffusers then takes the full ones of those that have no such."""
+    forms = [{form_of(path.name) for path in (folder / part).glob("*.safetensors")} for part in parts]
+    return HALF if any(HALF in found and FULL not in found for found in forms) else None
 
 
 def _sampler(folder: Path, pipeline: Any) -> SamplerConfig:
@@ -175,9 +165,9 @@ def _sampler(folder: Path, pipeline: Any) -> SamplerConfig:
     from seedbank.selection.sampling.sampler import default_config, usual_batch_size
 
     usual = default_config(pipeline)
-    if not (folder / SETTINGS).is_file():
+    if not (folder / SAMPLING).is_file():
         return usual
-    said = _json(folder / SETTINGS, folder.name, f"sampling settings in {SETTINGS}", "mend or delete that file")
+    said = _json(folder / SAMPLING, folder.name, f"sampling settings in {SAMPLING}", "mend or delete that file")
     try:
         # The arithmetic is that in which the weights were loaded, whatever the file says.
         found = SamplerConfig.model_validate({**usual.model_dump(), **said, "dtype": usual.dtype})
@@ -188,6 +178,6 @@ def _sampler(folder: Path, pipeline: Any) -> SamplerConfig:
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(
-            f"expected sampling settings in {SETTINGS} of {folder.name!r}, got a wrong {first['loc'][0]}: {first['msg']}; "
+            f"expected sampling settings in {SAMPLING} of {folder.name!r}, got a wrong {first['loc'][0]}: {first['msg']}; "
             "mend or delete that file"
         ) from error

@@ -100,11 +100,11 @@ def _now(repository: str, revision: str) -> str:
         now = info(repository, "main", files=False).sha
     except SeedbankError:
         return "; name one of its branches"
-    return f" any more; main is now at {now}. Look at what changed, then `seedbank models pin`"
+    return f" any more; main is now at {now}. Look at what changed, then pin it (seedbank models pin)"
 
 
 def _unreachable(repository: str, why: str) -> OutsideError:
     return OutsideError(
         f"cannot fetch {repository}: {why}, and its files are not on this machine; try again, set HF_ENDPOINT to a mirror, or fetch it on "
-        "another machine (`seedbank models fetch`) and set HF_HOME to the folder that you carry here"
+        "another machine (seedbank models fetch) and set HF_HOME to the folder that you carry here"
     )

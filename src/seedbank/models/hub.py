@@ -58,7 +58,7 @@ def fetch(
     if not pin:
         raise UsageError(
             f"expected a model as 'parts', a folder, or repository@revision with the 40-digit commit, got {source!r}; "
-            "branches and tags can move, so pin the commit: `seedbank models pin`"
+            "branches and tags can move, so pin the commit (seedbank models pin)"
         )
     from huggingface_hub import constants
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]

@@ -87,6 +87,8 @@ def pipeline_files(folder: Path) -> Files:
 def test_a_pinned_pipeline_is_fetched_once_in_the_form_its_precision_wants_and_loads(
     server: Hub, home: Path, tmp_path: Path
 ) -> None:
+    import torch
+
     from seedbank.models import load_pipeline
 
     source = server.add("maker/model", pipeline_files(tmp_path / "model"))
@@ -112,8 +114,10 @@ def test_a_pinned_pipeline_is_fetched_once_in_the_form_its_precision_wants_and_l
     # What both forms share came once.
     assert len(set(server.asked_for())) == len(server.asked_for())
     server.seen.clear()
-    loaded = load_pipeline(source)
+    loaded, halved = load_pipeline(source), load_pipeline(source, dtype=torch.bfloat16)
     assert (loaded.card.name, loaded.card.source, loaded.card.revision) == ("maker/model", source, commit(0))
+    assert halved.pipeline.unet.dtype == torch.bfloat16
+    assert halved.card.content != loaded.card.content
     assert not server.seen
 
 
@@ -218,6 +222,16 @@ def test_wrong_bytes_are_refused_and_removed(server: Hub, home: Path) -> None:
     assert not [path for path in home.rglob("*") if "model.safetensors" in path.name]
     server.lies.clear()
     assert (fetch(source, "guard") / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_model_that_does_not_fit_on_the_disk_is_refused_before_it_comes(server: Hub, home: Path) -> None:
+    source = server.add("maker/judge", JUDGE)
+    server.claimed["model.safetensors"] = 10**18
+    with pytest.raises(
+        OutsideError, match=r"expected 1000000000\.0 GB of room in .*, got .* GB; make room, or set HF_HOME"
+    ):
+        fetch(source, "guard")
+    assert server.asked_for() == ["config.json"]
 
 
 def test_without_network_only_what_is_here_is_found(

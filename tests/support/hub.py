@@ -44,6 +44,7 @@ class Hub:
         lies: bytes to send in place of those of a digest.
         held: digests of which it sends so many bytes and then waits for ``release``.
         cut: digests of which it sends so many bytes and then hangs up, once.
+        claimed: sizes to list in place of the true ones, by file.
         listless: says no sizes and digests in its listing, as some mirrors do.
         seen: method, path and range of every request.
     """
@@ -55,6 +56,7 @@ class Hub:
     lies: dict[str, bytes] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
+    claimed: dict[str, int] = field(default_factory=dict)
     listless: bool = False
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
@@ -116,7 +118,7 @@ def _answer(request: BaseHTTPRequestHandler, state: Hub) -> None:
     if at not in commits:
         return _refuse(request, HTTPStatus.NOT_FOUND, "RevisionNotFound")
     if match.re is API:
-        listing = _tree(commits[at]) if match["tree"] else _listing(match["name"], at, commits[at], state.listless)
+        listing = _tree(commits[at]) if match["tree"] else _listing(match["name"], at, commits[at], state)
         return _send(request, json.dumps(listing).encode())
     if match["name"] in state.gated and request.headers.get("Authorization") != f"Bearer {TOKEN}":
         status = HTTPStatus.FORBIDDEN if request.headers.get("Authorization") else HTTPStatus.UNAUTHORIZED
@@ -126,12 +128,12 @@ def _answer(request: BaseHTTPRequestHandler, state: Hub) -> None:
     return _send_file(request, match["file"], commits[at][match["file"]], at)
 
 
-def _listing(name: str, at: str, files: Files, listless: bool) -> dict[str, Any]:
+def _listing(name: str, at: str, files: Files, state: Hub) -> dict[str, Any]:
     siblings = []
     for file, content in files.items():
         known: dict[str, Any] = {"rfilename": file}
-        if not listless:
-            known |= {"size": len(content), "blobId": _git(content)}
+        if not state.listless:
+            known |= {"size": state.claimed.get(file, len(content)), "blobId": _git(content)}
             if _large(file):
                 known["lfs"] = {"sha256": _sha256(content), "size": len(content), "pointerSize": 130}
         siblings.append(known)

@@ -8,6 +8,7 @@ hub's own cache holds besides whatever other programs wanted of that commit. Wha
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -19,6 +20,10 @@ from seedbank.models.client import TIMEOUT, Pinned, info, named, pinned, transla
 from seedbank.models.download import Offered, borrow, check_space, download
 from seedbank.models.weights import CONFIG, INDEX, PIPELINE, SAMPLING, choose, parts_of, refuse_code
 
+log = logging.getLogger(__name__)
+
+WORTH_TELLING = 10**8
+"""Bytes from which a search that stops to fetch says so."""
 Progress = Callable[[int, int], object]
 """Told of a fetch: bytes that are here, bytes in all."""
 
@@ -80,7 +85,7 @@ class _Fetching:
     """One commit's way into its folder. The list of what it holds is written last, so whoever finds the list finds the files."""
 
     def __init__(self, pin: Pinned, folder: Path, progress: Progress | None) -> None:
-        self.pin, self.folder, self.progress = pin, folder, progress or (lambda _done, _all: None)
+        self.pin, self.folder, self.progress = pin, folder, progress
 
     def beside(self, suffix: str) -> Path:
         return self.folder.with_name(self.folder.name + suffix)
@@ -94,7 +99,7 @@ class _Fetching:
             return False
         if here < sum(sizes.values()):
             return False
-        self.progress(here, here)
+        self._report(here, here, 0)
         return True
 
     def run(self, part: str, half: bool) -> None:
@@ -130,16 +135,19 @@ class _Fetching:
         begun = sum(draft.stat().st_size for draft in self.folder.rglob("*.part"))
         check_space(self.folder, sum(file.size for file in missing.values()) - begun)
         total = sum(file.size for file in files.values())
+        if missing and total > WORTH_TELLING and not self.progress:
+            log.warning("fetching %s: %.1f GB (seedbank models fetch shows how far it is)", self.pin, total / 1e9)
         here = total - sum(file.size for file in missing.values())
         for name, file in missing.items():
             near = [self._cache() / "blobs" / file.digest, *self.folder.parent.glob(f"{self.pin.commit}-*/{name}")]
             if not any(borrow(found, self.folder / name, file) for found in near):
                 download(self._url(name), self.folder / name, file, advanced=partial(self._report, here, total))
             here += file.size
-            self.progress(here, total)
+            self._report(here, total, 0)
 
     def _report(self, here: int, total: int, more: int) -> None:
-        self.progress(here + more, total)
+        if self.progress:
+            self.progress(here + more, total)
 
     def _offered(self) -> tuple[dict[str, Offered], bool]:
         """What the hub says it has; where it cannot be asked, what its cache holds of this commit, which may not be all (False)."""

@@ -29,6 +29,7 @@ COMMANDS = {
     "diagnose": "search",
     "optimise": "search",
     "expand": "expand",
+    "export": "export",
     "review": "release",
     "release": "release",
     "verify": "release",

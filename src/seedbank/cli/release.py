@@ -90,7 +90,7 @@ def verify(
     from seedbank.settings import Settings
 
     public = PublicKey.read(key or Settings.from_env().keys / "release.pub")
-    held = verify_files(_read(release), public)
+    held = verify_files(release_files(release), public)
     manifest = held.manifest
     if json:
         print_json(
@@ -116,7 +116,7 @@ def replay(
     """
     from seedbank.release.replay import replay_files
 
-    files = _read(release)
+    files = release_files(release)
     with waiting("loading the model") as update:
         report = replay_files(files, model=model, progress=lambda done, whole: update(f"drawing {done} of {whole}"))
     if json:
@@ -227,7 +227,7 @@ def keys(json: JsonFlag = False) -> None:
     )
 
 
-def _read(release: str) -> Files:
+def release_files(release: str) -> Files:
     """The files of a release: those of a folder, or of the newest release of a concept."""
     from seedbank.release.records import newest_release_folder
     from seedbank.release.verify import read_folder, read_stored

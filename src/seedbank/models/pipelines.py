@@ -83,7 +83,7 @@ def _load(folder: Path, index: Mapping[str, Any], model: str, dtype: torch.dtype
             dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
-            variant=_variant(folder, parts_of(index, model)),
+            variant=variant(folder, parts_of(index, model)),
             **options,
         )
     except Exception as error:  # diffusers, transformers, safetensors and tokenizers have no common root
@@ -154,7 +154,7 @@ def _settle_scheduler(pipeline: Any) -> tuple[str, ...]:
     return (f"the model ships {type(shipped).__name__}; sampled with DDIM instead: {fault}",)
 
 
-def _variant(folder: Path, parts: Iterable[str]) -> str | None:
+def variant(folder: Path, parts: Iterable[str]) -> str | None:
     """``fp16`` where weights of a part are there in no other form; diffusers then takes the full ones of those that have no such."""
     forms = [{form_of(path.name) for path in (folder / part).glob("*.safetensors")} for part in parts]
     return HALF if any(HALF in found and FULL not in found for found in forms) else None

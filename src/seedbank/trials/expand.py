@@ -14,11 +14,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from seedbank.errors import RefusedError, UsageError, VerificationError
+from seedbank.errors import RefusedError, UsageError
 from seedbank.records import canonical_json, sha256
 from seedbank.references.photos import reference_images
 from seedbank.storage.images import pixel_digest, png
 from seedbank.trials.code import EXPANSION, code_version
+from seedbank.trials.images import read_seed
 from seedbank.trials.records import Candidate, Expansion, KeptImage, Trial, expansion_folder
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def expand_seeds(
     if not bank.store.exists(f"{expansion_folder(trial.concept, key)}/expansion.json"):
         from seedbank.models.device import at_work
 
-        finds = [_seed(bank, trial, digest) for digest in seeds]
+        finds = [read_seed(bank, trial.folder, digest) for digest in seeds]
         with at_work(bank.settings, "nothing of the expansion is kept, it begins again") as device:
             result = _expanded(bank, trial, finds, count, places or Places(), progress, device)
         _store(bank, trial, finds, key=key, count=count, result=result)
@@ -192,15 +193,6 @@ def _judged_as(bank: Bank, trial: Trial, places: Places, device: torch.device) -
         plain=pool.guard_embeddings,
     )
     return sampler, acceptance
-
-
-def _seed(bank: Bank, trial: Trial, digest: str) -> Seed:
-    from seedbank.selection.seeds import Seed
-
-    seed = Seed.from_safetensors(bank.store.get(f"{trial.folder}/seeds/{digest}.safetensors"))
-    if seed.digest != digest:
-        raise VerificationError(f"expected seed {digest}, got {seed.digest}; the stored object was changed")
-    return seed
 
 
 def _store(bank: Bank, trial: Trial, finds: Sequence[Seed], *, key: str, count: int, result: ExpansionResult) -> None:

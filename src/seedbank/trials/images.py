@@ -1,4 +1,4 @@
-"""Pictures of a trial, read from the store and checked against the digests on record."""
+"""Pictures and seeds of a trial, read from the store and checked against the digests on record."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from PIL import Image
 from seedbank.bank import Bank
 from seedbank.errors import VerificationError
 from seedbank.records import sha256
+from seedbank.selection.seeds import Seed
 from seedbank.trials.records import Candidate
 
 
@@ -40,3 +41,19 @@ def decode(png: bytes) -> Image.Image:
     """A stored PNG as an RGB picture."""
     with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
         return image.convert("RGB")
+
+
+def read_seed(bank: Bank, folder: str, digest: str) -> Seed:
+    """The seed with this digest of the trial or expansion in ``folder``.
+
+    Raises:
+        VerificationError: it is gone or was changed.
+    """
+    key = f"{folder}/seeds/{digest}.safetensors"
+    try:
+        seed = Seed.from_safetensors(bank.store.get(key))
+    except KeyError:
+        raise VerificationError(f"expected a seed at {key}, it is gone; restore it in {bank.store.url}") from None
+    if seed.digest != digest:
+        raise VerificationError(f"expected seed {digest}, got {seed.digest}; {key} was changed in {bank.store.url}")
+    return seed

@@ -53,8 +53,8 @@ class SetPolicy(Record):
     max_sameness: float = Field(default=0.9, ge=0, le=1)
     """Correlation with a slight crop of a better photo, above which a photo is a copy. Of 600 pairs of different renders of one part, one
     measures more; copies recompressed, brightened or cropped by up to 5 % measure 0.905 and more."""
-    min_deviation: float = -3.5
-    """Robust standard deviations below the usual likeness, under which a photo is an outlier (Iglewicz and Hoaglin 1993)."""
+    min_belonging: float = Field(default=0.5, ge=0, le=1)
+    """Where a photo's likeness to the others must lie between that of pictures of other things (0) and what is usual among them (1)."""
     min_effective_number: float = Field(default=1.1, ge=1)
     """Vendi score of the set, in photos. A warning: a uniform set steers every seed to the same picture."""
     min_usable_share: float = Field(default=0.5, ge=0, le=1)

@@ -18,6 +18,9 @@ from seedbank.references.judging.siblings import NO_SIBLINGS, Siblings
 from seedbank.references.records import Reference, Rights, photo_key
 from support.photos import RIGHTS
 
+OTHERS = np.array([[0.0, -1.0]])
+"""A picture of another thing: the unit vector at a right angle to a photo at 0, away from the others."""
+
 
 def reference(name: str, image: Image.Image) -> Reference:
     """A reference whose digest is that of its name."""
@@ -49,6 +52,7 @@ def measured_photos(
         Policy(),
         picks=picks,
         siblings=siblings,
+        others=OTHERS,
     )
 
 

@@ -45,6 +45,7 @@ from seedbank.references.judging.features import PhotoFeatures
 from seedbank.references.judging.measured_photos import MeasuredPhotos, measure_photos, numbers
 from seedbank.references.judging.picks import ResolvedPicks, resolve_picks
 from seedbank.references.judging.siblings import Siblings, find_siblings, load_sibling_images
+from seedbank.references.judging.strangers import other_things
 from seedbank.references.judging.suite_runner import SuiteRunner
 from seedbank.references.judging.suites import PHOTOS, SET, Suite, photo_suite, set_suite
 from seedbank.references.measures.kept import load_measures
@@ -63,7 +64,7 @@ from seedbank.references.rights import check_reference
 if TYPE_CHECKING:
     from torch import Tensor
 
-RULES = "3"
+RULES = "4"
 """Raise when measures or rules change their meaning: photos are then judged anew."""
 
 
@@ -227,7 +228,10 @@ def _judge(bank: Bank, concept: Concept, sample: _Sample, siblings: Siblings, em
     policy = concept.policy
     suites = {PHOTOS: photo_suite(policy), SET: set_suite(policy)}
     features = [_features(bank, item, embedder) for item in sample.photos]
-    measured = measure_photos(sample.photos, features, sample.faults, policy, picks=sample.picks, siblings=siblings)
+    others = embed_images(embedder, other_things() if sample.photos else ())
+    measured = measure_photos(
+        sample.photos, features, sample.faults, policy, picks=sample.picks, siblings=siblings, others=others
+    )
     with SuiteRunner(concept.name) as runner:
         photo_checks = runner.run(suites[PHOTOS], measured.rows)
         out = broken_by(photo_checks, "critical")
@@ -308,6 +312,8 @@ def _left_out(sample: _Sample) -> list[str]:
 def _unmeasured(judged: _Judged) -> tuple[str, ...]:
     """What was not measured, and why."""
     found = []
+    if judged.measured.rows and judged.measured.scale.not_measured:
+        found.append(f"strangers were not measured: {judged.measured.scale.not_measured}")
     if judged.siblings.not_compared:
         found.append(f"agreement with siblings was not measured: {judged.siblings.not_compared}")
     if judged.measured.rows and "ground_spread" not in numbers(judged.set_row):

@@ -50,11 +50,11 @@ def _count(usable: int, policy: SetPolicy) -> list[str]:
 
 
 def _doubtful(photos: MeasuredPhotos, policy: SetPolicy) -> list[str]:
-    # A margin that was not measured is NaN, and NaN is below nothing.
+    # What was not measured is NaN, and NaN is below nothing.
     doubtful = [
         row["name"]
         for row in photos.rows
-        if row["deviation"] < policy.min_deviation or row["sibling_margin"] < policy.min_sibling_margin
+        if row["belonging"] < policy.min_belonging or row["sibling_margin"] < policy.min_sibling_margin
     ]
     if not doubtful:
         return []

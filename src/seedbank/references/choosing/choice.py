@@ -61,7 +61,7 @@ def measure_set(photos: MeasuredPhotos, choice: Choice, out: set[str]) -> dict[s
         "pinned_against": ", ".join(against),
         "rights_faults": sum((photos.rows[index]["rights_faults"] for index in chosen), 0.0),
         "sameness": _closest_pair(photos, chosen, pinned),
-        "deviation": min((item["deviation"] for item in free), default=0.0),
+        "belonging": min((item["belonging"] for item in free), default=math.nan),
         "sibling_margin": min((item["sibling_margin"] for item in free), default=math.nan),
         "effective_number": likeness.effective_number(similarity) if chosen else 0.0,
         "spread": likeness.spread(similarity),

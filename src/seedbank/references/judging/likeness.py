@@ -1,6 +1,6 @@
-"""Likeness: how the photos of a concept relate to each other. Copies, outliers, and how many different photos there really are.
+"""Likeness: how the photos of a concept relate to each other. Copies, how alike they are, and how many different photos there really are.
 
-*Copies* are found in the pixels: two photos are copies when one, slightly cropped, is the other. *Outliers* and *variety* are found in the
+*Copies* are found in the pixels: two photos are copies when one, slightly cropped, is the other. *Likeness* and *variety* are found in the
 embeddings of a vision model, of which only unit vectors come in here, one row for each photo.
 """
 
@@ -25,12 +25,6 @@ STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where such a crop may lie, from one border to the other."""
 BACKGROUND_SCALE = 2.0
 """Standard deviation, in thumbnail pixels, of the blur that is taken out: two photos on one gradient are not copies."""
-MAD_TO_SIGMA = 1.4826
-"""Scales the median absolute deviation to a standard deviation under a normal law."""
-FLOOR = 0.06
-"""The least standard deviation of likenesses that is believed: it keeps very uniform photos from being called outliers of each other.
-Simulated with the shipped guard on 1,350 sets of nine right photos and one of what the kind is confused with, it loses 0.7 % of the right
-ones and catches 98 % of the wrong; 0.1 would lose 0.2 % and catch 95 %."""
 EMPTY = 1e-3
 """Grey levels of detail below which a thumbnail shows nothing."""
 
@@ -65,15 +59,9 @@ def likeness(similarity: Floats, peers: npt.NDArray[np.bool_]) -> Floats:
     return np.array([_top_half(row[mask]) for row, mask in zip(similarity, others, strict=True)])
 
 
-def deviations(likeness: Floats, peers: npt.NDArray[np.bool_]) -> Floats:
-    """Modified z-score of each likeness (Iglewicz and Hoaglin 1993, with a floor under the spread): below zero is less alike than the
-    peers.
-
-    ``z_i = (likeness_i - median) / max(1.4826 MAD, FLOOR)``, median and median absolute deviation (MAD) over the ``peers``.
-    """
-    usual = np.median(likeness[peers])
-    spread = MAD_TO_SIGMA * np.median(np.abs(likeness[peers] - usual))
-    return np.asarray((likeness - usual) / np.maximum(spread, FLOOR), dtype=np.float64)
+def likeness_to(similarity: Floats) -> Floats:
+    """How alike each picture is to the half of the photos that it is most alike to, from their cosines, shape (pictures, photos)."""
+    return np.array([_top_half(row) for row in similarity])
 
 
 def spread(similarity: Floats) -> float:

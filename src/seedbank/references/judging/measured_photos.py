@@ -18,14 +18,16 @@ from seedbank.references.judging import likeness
 from seedbank.references.judging.features import PhotoFeatures
 from seedbank.references.judging.picks import NO_PICKS, ResolvedPicks
 from seedbank.references.judging.siblings import NO_SIBLINGS, Siblings
+from seedbank.references.judging.strangers import Scale, learn_scale
 from seedbank.references.judging.suites import photo_suite
 from seedbank.references.records import Reference
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+NO_OTHERS: Floats = np.zeros((0, 1))
 LEAST_WEIGHT = 0.8
-"""Weight of the worst usable photo. Photos of one thing have cosines of 0.7 to 0.95; with a smaller weight a photo of an own view, but of
-middling sharpness, would stand for nothing, not even for itself."""
+"""Weight of the worst usable photo. Renders of one part have cosines of 0.7 to 0.95 to the shipped guard; with a smaller weight a photo of
+an own view, but of middling sharpness, would stand for nothing, not even for itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +35,15 @@ class MeasuredPhotos:
     """Photos in the order of their digests, whatever the order in which they were given.
 
     Attributes:
-        rows: the table of photos. Numbers are measures; ``photo``, ``name``, ``rights``, ``same_as`` and ``sibling`` are words to explain
-            them with.
+        rows: the table of photos. Numbers are measures; ``photo``, ``name``, ``rights``, ``same_as``, ``usual``, ``unlike`` and ``sibling``
+            are words to explain them with.
         features: what is kept of each photo.
         similarity: cosines between the photos' embeddings, shape (n, n).
         same: how far one photo is a slight crop of another, -1..1, shape (n, n).
         quality: weight of each photo when choosing, :data:`LEAST_WEIGHT`..1, shape (n,).
         peers: which photos the others are compared with, shape (n,): those with rights, of good quality, not banned, and no copy of a
             better one.
+        scale: how alike a photo must be to belong.
         picks: what the steward decided.
     """
 
@@ -50,6 +53,7 @@ class MeasuredPhotos:
     same: Floats
     quality: Floats
     peers: Flags
+    scale: Scale
     picks: ResolvedPicks = NO_PICKS
 
     @property
@@ -79,6 +83,7 @@ def measure_photos(
     *,
     picks: ResolvedPicks = NO_PICKS,
     siblings: Siblings = NO_SIBLINGS,
+    others: Floats = NO_OTHERS,
 ) -> MeasuredPhotos:
     """Measure every photo by itself and against the others.
 
@@ -89,6 +94,7 @@ def measure_photos(
         policy: its bounds rank copies, so that the better one stays; they judge nothing here.
         picks: what the steward decided; of two copies a pinned one stays, and a banned photo is compared with nobody.
         siblings: what the concept must not be confused with.
+        others: unit vectors of pictures of other things, shape (m, d).
     """
     # 1. One order, so that equal photos give equal bytes.
     in_order = sorted(zip(photos, features, faults, strict=True), key=lambda photo: photo[0].photo)
@@ -115,16 +121,17 @@ def measure_photos(
         dtype=bool,
     )
 
-    # 4. Outliers: how alike is each photo to its peers, beside how alike they are to each other? Too few peers cannot tell.
+    # 4. Strangers: how alike is each photo to its peers, beside how alike these and pictures of other things are?
     vectors: Floats = np.array([kept.embedding for kept in features]) if features else np.zeros((0, 1))
     # Unit vectors: products are cosines. Rounded like `same`.
     similarity = np.round(vectors @ vectors.T, 6)
-    enough = peers.sum() >= policy.references.min_peers
-    usual = likeness.likeness(similarity, peers)
-    deviation = likeness.deviations(usual, peers) if enough else np.zeros(len(photos))
+    fewest = policy.references.min_peers
+    alike = likeness.likeness(similarity, peers)
+    scale = learn_scale(alike, vectors, peers, others, limit=policy.references.min_belonging, fewest=fewest)
+    belonging = scale.belonging(alike)
 
     # 5. Siblings: is it nearer to what the model draws for a sibling prompt than to its peers?
-    margins, nearest = _sibling_margins(vectors, peers, siblings if enough else NO_SIBLINGS)
+    margins, nearest = _sibling_margins(vectors, peers, siblings if peers.sum() >= fewest else NO_SIBLINGS)
 
     rows = [
         {
@@ -136,8 +143,10 @@ def measure_photos(
             **measured[i],
             "sameness": round(copies[i].sameness, 4),
             "same_as": photos[copies[i].original].name,
-            "likeness": round(float(np.nan_to_num(usual[i])), 4),
-            "deviation": round(float(deviation[i]), 4),
+            "likeness": round(float(np.nan_to_num(alike[i])), 4),
+            "belonging": round(float(belonging[i]), 4),
+            "usual": f"{scale.usual:.2f}",
+            "unlike": f"{scale.unlike:.2f}",
             "sibling_margin": round(float(margins[i]), 4),
             "sibling": nearest[i],
         }
@@ -150,6 +159,7 @@ def measure_photos(
         same=same,
         quality=_weights(measured, policy),
         peers=peers,
+        scale=scale,
         picks=picks,
     )
 

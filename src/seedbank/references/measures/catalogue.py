@@ -48,7 +48,9 @@ PHOTO: tuple[Measure, ...] = (
 RELATION: tuple[Measure, ...] = (
     Measure("sameness", "copy", "correlation", "best cross-correlation with a slight crop of a better photo"),
     Measure("likeness", "likeness", "cosine", "mean cosine to the half of the other photos it is most alike to"),
-    Measure("deviation", "outlier", "deviations", "modified z-score of the likeness, Iglewicz and Hoaglin 1993"),
+    Measure(
+        "belonging", "belonging", "share", "likeness, from that of pictures of other things (0) to the usual one (1)"
+    ),
     Measure(
         "sibling_margin", "agreement", "cosine", "cosine to the other photos' mean less that to the nearest sibling's"
     ),
@@ -65,7 +67,7 @@ SET: tuple[Measure, ...] = (
     Measure("pinned_soft", "pinned against advice", "photos", "pinned photos that break a rule"),
     Measure("rights_faults", "rights", "faults", "what forbids using the chosen photos"),
     Measure("sameness", "closest pair", "correlation", "highest among chosen photos that are not pinned"),
-    Measure("deviation", "farthest outlier", "deviations", "lowest among chosen photos that are not pinned"),
+    Measure("belonging", "least belonging", "share", "lowest among chosen photos that are not pinned"),
     Measure("effective_number", "different photos", "photos", "Vendi score, Friedman and Dieng 2023"),
     Measure("coverage", "coverage", "cosine", "mean likeness of each compared photo to its nearest chosen one"),
     Measure("spread", "spread", "cosine distance", "mean over pairs of chosen photos"),

@@ -131,6 +131,7 @@ def write_report(content: ReportContent) -> bytes:
         ),
         "size": {"map": (plots.MAP_WIDTH, plots.MAP_HEIGHT), "plot": (plots.PLOT_WIDTH, plots.PLOT_HEIGHT)},
         "letters": ascii_uppercase,
+        "strangers": content.photos.scale.explain(content.concept.policy.references.min_belonging),
         "bin": plots.PLOT_WIDTH / plots.BINS,
         "stamp": STAMP,
     }

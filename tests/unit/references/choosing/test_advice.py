@@ -86,7 +86,7 @@ def test_outliers_are_to_be_looked_at() -> None:
 
 def test_a_lonely_chosen_photo_wants_company() -> None:
     angles = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.4]
-    found = advice([photo(index=index) for index in range(8)], angles, min_deviation=-99)
+    found = advice([photo(index=index) for index in range(8)], angles, min_belonging=0)
     assert "7.jpg is the only one of its kind (likeness 0.70 to its nearest)" in found
 
 

@@ -17,7 +17,7 @@ from seedbank.references.judging.picks import ResolvedPicks
 from seedbank.references.judging.siblings import NO_SIBLINGS, Siblings
 from seedbank.references.judging.suites import BETWEEN, photo_suite
 from seedbank.references.records import Check
-from support.measured_photos import features_at, measured_photos, reference
+from support.measured_photos import OTHERS, features_at, measured_photos, reference
 from support.photos import photo
 
 POLICY = Policy()
@@ -104,8 +104,8 @@ def test_an_outlier_deviates_and_its_copies_do_not_help_it() -> None:
     outlier = photo("washer", 1)
     images = {**GOOD, **{f"odd{number}.jpg": outlier for number in range(6)}}
     photos = measured(images, [0.0, 0.05, 0.1, 0.02, 0.07] + [1.5] * 6)
-    assert all(value(photos, f"odd{number}.jpg", "deviation") < -3.5 for number in range(6))
-    assert all(value(photos, name, "deviation") > -3.5 for name in GOOD)
+    assert all(value(photos, f"odd{number}.jpg", "belonging") < 0.5 for number in range(6))
+    assert all(value(photos, name, "belonging") > 0.5 for name in GOOD)
 
 
 def test_a_banned_photo_vouches_for_nobody() -> None:
@@ -134,7 +134,8 @@ def test_without_siblings_agreement_is_not_measured() -> None:
 def test_too_few_photos_call_nobody_an_outlier() -> None:
     images = {"a.jpg": photo(index=0), "b.jpg": photo(index=1), "c.jpg": photo("washer", 1)}
     photos = measured(images, [0.0, 0.1, 1.5])
-    assert [row(photos, name)["deviation"] for name in images] == [0, 0, 0]
+    assert all(np.isnan(value(photos, name, "belonging")) for name in images)
+    assert photos.scale.not_measured == "3 photos can be compared with each other, at least 4 are needed"
     assert measure_set(photos, choose_photos(photos, set(), 8), set())["peers"] == 3
 
 
@@ -184,7 +185,7 @@ def test_a_pinned_photo_is_first_also_when_it_breaks_a_rule() -> None:
     assert assessment.notes[0].startswith("pinned against this: blurred")
     whole = measure_set(photos, choice, out)
     assert (whole["pinned_soft"], whole["pinned_against"]) == (1, "4.jpg")
-    assert whole["deviation"] > -3.5  # the pinned one is not held against the set
+    assert whole["belonging"] > 0.5  # the pinned one is not held against the set
 
 
 def test_a_pinned_photo_without_rights_is_not_chosen_and_counts_as_a_fault() -> None:
@@ -219,8 +220,8 @@ def features() -> tuple[PhotoFeatures, ...]:
 def test_the_order_of_the_photos_does_not_matter(order: list[int], count: int) -> None:
     def chosen(numbers: Sequence[int]) -> list[str]:
         given = [reference(f"{number}.jpg", GOOD["0.jpg"]) for number in numbers]
-        found = measure_photos(given, [features()[number] for number in numbers], [[]] * 5, POLICY)
-        out = {row["photo"] for row in found.rows if row["sameness"] > 0.9 or row["deviation"] < -3.5}
+        found = measure_photos(given, [features()[number] for number in numbers], [[]] * 5, POLICY, others=OTHERS)
+        out = {row["photo"] for row in found.rows if row["sameness"] > 0.9 or row["belonging"] < 0.5}
         return [found.rows[item.index]["photo"] for item in choose_photos(found, out, count)]
 
     assert chosen(order) == chosen(range(5))

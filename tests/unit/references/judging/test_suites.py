@@ -47,12 +47,15 @@ def open_suite(name: str) -> str:
 
 
 def test_every_rule_has_words_that_can_be_filled_in() -> None:
-    words = {
+    words: dict[str, object] = {
         "rights": "expired",
         "same_as": "a.jpg",
         "sibling": "a rod",
         "pinned_faulty": "b.jpg",
         "pinned_against": "c",
+        "likeness": 0.3,
+        "usual": "0.80",
+        "unlike": "0.10",
     }
     for suite in SUITES:
         row = {rule.column: 1.5 for rule in suite.rules} | words
@@ -74,7 +77,7 @@ def test_what_is_always_measured_must_be_there() -> None:
     for suite in SUITES:
         critical = {rule.column for rule in suite.rules if rule.type == BETWEEN and rule.severity == "critical"}
         present = {rule.column for rule in suite.rules if rule.type == PRESENT}
-        always = {"banned", "pinned_faults", "sibling_margin", "sameness", "deviation"}
+        always = {"banned", "pinned_faults", "sibling_margin", "sameness", "belonging"}
         assert critical - present <= always
 
 

@@ -155,8 +155,8 @@ def load_models(device: str) -> Models:
     return Models(
         pipeline=loaded.pipeline.to(device),
         sampler=loaded.sampler,
-        encoder=replace(encoder, network=encoder.network.to(device)),
-        guard=replace(guard, network=guard.network.to(device)),
+        encoder=encoder.to(device),
+        guard=guard.to(device),
         judge=load_guard(),
         auditor=load_auditor(),
     )

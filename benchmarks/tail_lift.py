@@ -26,6 +26,7 @@ from seedbank.concepts import Concept
 from seedbank.evaluation.machine import machine
 from seedbank.models import load_auditor
 from seedbank.models.drawing import plain_images
+from seedbank.models.loading import load_model
 from seedbank.models.parts.world import frequencies
 from seedbank.references.intake.run import intake
 from seedbank.references.validation import validate
@@ -61,7 +62,15 @@ def main() -> None:
     options = _options()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        bank = Bank.open(Settings.from_env({"SEEDBANK_HOME": folder, "SEEDBANK_CONCEPTS": str(ROOT / "concepts")}))
+        bank = Bank.open(
+            Settings.from_env(
+                {
+                    "SEEDBANK_HOME": folder,
+                    "SEEDBANK_CONCEPTS": str(ROOT / "concepts"),
+                    "SEEDBANK_MODELS": str(ROOT / "models"),
+                }
+            )
+        )
         intake(bank, ROOT / "examples" / "photos", requested_by="benchmark")
         for name in options.concepts or sorted(bank.concepts()):
             concept = bank.concept(name)
@@ -78,7 +87,14 @@ def measure(bank: Bank, concept: Concept, plain: int) -> BenchmarkRow:
     label = label_of(auditor, concept.name)
     if label is None:
         raise SystemExit(f"the auditor does not know {concept.name}")
-    before = audit(auditor, plain_images(concept, plain, lambda _done, _total: None), label)
+    drawn = plain_images(
+        load_model(bank.profile(concept.model)),
+        concept.prompt,
+        root=concept.seed,
+        count=plain,
+        progress=lambda _done, _total: None,
+    )
+    before = audit(auditor, drawn, label)
     after = audit(auditor, _pictures(bank, trial), label)
     accepted = np.array([candidate.accepted for candidate in trial.candidates], bool)
     timing = json.loads(bank.store.get(f"{trial.folder}/timing.json"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from seedbank.concepts import Concept, load_concept, load_concepts
 from seedbank.errors import SeedbankError, UsageError, VerificationError
 from seedbank.evidence.ledger import Entry, Ledger
 from seedbank.evidence.requests import Stage, event_of, people, requesters
+from seedbank.models.profiles import ModelProfile, load_profile, profile_path
 from seedbank.records import Record, canonical_json, sha256
 from seedbank.settings import Settings
 from seedbank.storage import ObjectStore, open_store
@@ -75,11 +76,23 @@ class Bank:
         if not path.is_file():
             known = ", ".join(sorted(item.stem for item in self.settings.concepts.glob("*.yaml"))) or "none"
             raise UsageError(f"no concept {name!r} in {self.settings.concepts}; known: {known}")
-        return load_concept(path)
+        return load_concept(path, self._policy_of)
 
     def concepts(self) -> dict[str, Concept]:
         """All concepts by name."""
-        return load_concepts(self.settings.concepts)
+        return load_concepts(self.settings.concepts, self._policy_of)
+
+    def profile(self, name: str) -> ModelProfile:
+        """The model profile called ``name``; raises :class:`~seedbank.errors.UsageError` for an unknown one."""
+        return load_profile(profile_path(self.settings.models, name))
+
+    def _policy_of(self, model: str) -> Mapping[str, Any]:
+        # A concept whose profile is missing can be read and shown; whatever needs the model asks for the profile itself.
+        try:
+            path = profile_path(self.settings.models, model)
+        except UsageError:
+            return {}
+        return load_profile(path).policy
 
     def load(self, kind: type[R], address: str, *, concept: str = "") -> R:
         """The record of this ``kind`` with this ``address``; ``concept`` may be left out where the address alone is enough.

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from seedbank.errors import UsageError
 from seedbank.records import Record
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
 """Concept names are object keys, Airflow partition keys and MLflow tags at once."""
+PROFILE_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}$"
+"""Names of model profiles: their files' stems."""
+DEFAULT_MODEL = "parts"
+"""The profile of the model that ships with the package."""
 
 
 class QualityPolicy(Record):
@@ -126,7 +132,7 @@ class Concept(Record):
         prompt: the prompt whose seed is sought.
         siblings: prompts of what it is easily taken for.
         owner: the id of who asks for it; never one of its reviewers.
-        model: ``parts``, a local folder, or ``repository@revision`` on a hub.
+        model: the name of a model profile, see :mod:`seedbank.models.profiles`.
         preset: the recipe to search with.
         seed: the integer all random draws of a trial derive from, as a decimal string.
         references: photos that the steward pins or bans.
@@ -136,15 +142,29 @@ class Concept(Record):
     prompt: str = Field(min_length=1, max_length=1000)
     siblings: tuple[str, ...] = ()
     owner: str = Field(min_length=1)
-    model: str = "parts"
+    model: str = DEFAULT_MODEL
     preset: Literal["fast", "balanced", "thorough", "seedselect_v1"] = "balanced"
     seed: str = Field(default="0", pattern=r"^\d{1,20}$")
     policy: Policy = Field(default_factory=Policy)
     references: Picks = Field(default_factory=Picks)
 
+    @field_validator("model")
+    @classmethod
+    def _is_a_profile(cls, model: str) -> str:
+        if not re.fullmatch(PROFILE_PATTERN, model):
+            raise ValueError(
+                f"expected the name of a model profile, got {model!r}; a model needs judges that suit it, so write a profile with "
+                f"`seedbank models add NAME {model}` and name that"
+            )
+        return model
 
-def load_concept(path: Path) -> Concept:
+
+def load_concept(path: Path, policy_of: Callable[[str], Mapping[str, Any]] = lambda _model: {}) -> Concept:
     """Read one concept file.
+
+    Args:
+        path: the file, called as the concept.
+        policy_of: what the profile of a model, by its name, says of thresholds; the file may say otherwise.
 
     Raises:
         UsageError: the file is missing, is not YAML, or a field is wrong; the message names the field.
@@ -160,6 +180,9 @@ def load_concept(path: Path) -> Concept:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not YAML: {error}") from error
     try:
+        if isinstance(values, dict) and isinstance(values.get("policy", {}), dict):
+            below = policy_of(str(values.get("model", DEFAULT_MODEL)))
+            values["policy"] = merged(below, values.get("policy", {}))
         concept = Concept.model_validate(values)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
@@ -171,6 +194,17 @@ def load_concept(path: Path) -> Concept:
     return concept
 
 
-def load_concepts(folder: Path) -> dict[str, Concept]:
+def load_concepts(
+    folder: Path, policy_of: Callable[[str], Mapping[str, Any]] = lambda _model: {}
+) -> dict[str, Concept]:
     """All concepts of a folder, by name, in alphabetical order."""
-    return {path.stem: load_concept(path) for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: load_concept(path, policy_of) for path in sorted(folder.glob("*.yaml"))}
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of two files as one: what ``above`` says, and what only ``below`` does; sections are merged likewise."""
+    found = {**below, **above}
+    for name in below.keys() & above.keys():
+        if isinstance(below[name], Mapping) and isinstance(above[name], Mapping):
+            found[name] = merged(below[name], above[name])
+    return found

@@ -18,6 +18,7 @@ class Settings:
         home: folder of all local state (``SEEDBANK_HOME``, default ``./.seedbank``).
         store: URL of the object store (``SEEDBANK_STORE``, default ``<home>/store``).
         concepts: folder of concept files (``SEEDBANK_CONCEPTS``, default ``./concepts``).
+        models: folder of model profiles (``SEEDBANK_MODELS``, default ``./models``).
         tracking_uri: MLflow server (``MLFLOW_TRACKING_URI``, default an SQLite file in ``home``).
         tracking_url: where a person opens MLflow in a browser (``SEEDBANK_MLFLOW_URL``, default ``tracking_uri`` if it is http).
         roster: YAML file of who may review (``SEEDBANK_ROSTER``, default ``<home>/roster.yaml``).
@@ -30,6 +31,7 @@ class Settings:
     home: Path
     store: str
     concepts: Path
+    models: Path
     tracking_uri: str
     tracking_url: str
     roster: Path
@@ -48,6 +50,7 @@ class Settings:
             home=home,
             store=env.get("SEEDBANK_STORE", str(home / "store")),
             concepts=Path(env.get("SEEDBANK_CONCEPTS", "concepts")).expanduser().absolute(),
+            models=Path(env.get("SEEDBANK_MODELS", "models")).expanduser().absolute(),
             tracking_uri=tracking,
             tracking_url=env.get("SEEDBANK_MLFLOW_URL", tracking if tracking.startswith("http") else ""),
             roster=Path(env.get("SEEDBANK_ROSTER", home / "roster.yaml")).expanduser().absolute(),

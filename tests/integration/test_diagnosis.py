@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from seedbank.concepts import Concept
 from seedbank.evaluation.problems import shipped_problem
 from seedbank.models.parts.world import generator, prompt, render
+from seedbank.models.profiles import load_profile
 from seedbank.selection import BALANCED, PRESETS
 from seedbank.selection.search.explore import explore
 from seedbank.selection.search.name_effect import name_effect
@@ -18,6 +20,7 @@ from seedbank.trials.scan import scan_concept
 
 pytestmark = pytest.mark.integration
 
+PARTS = load_profile(Path(__file__).parents[2] / "models" / "parts.yaml")
 WORLD_SEED = 16_180
 """Renders of no training, test, example or benchmark set."""
 
@@ -45,7 +48,7 @@ def test_a_scan_says_of_the_same_seeds_what_a_trial_with_the_same_preset_says(pr
     """Scans look at images of 8 bits and searches at what they are made of, which is all that the two may differ by."""
     photos = [render("hook", generator(WORLD_SEED, "hook", index), 192) for index in range(8)]
     concept = Concept(name="hook", prompt=prompt("hook"), owner="mia", preset=preset, seed="7")  # type: ignore[arg-type]
-    scanned = scan_concept(concept, photos, seeds=16).diagnosis
+    scanned = scan_concept(concept, PARTS, photos, seeds=16).diagnosis
     problem = replace(shipped_problem("gear"), prompt=concept.prompt)
     recipe = replace(PRESETS[preset], explore=Explore(size=16, ranked=False))
     search = SeedSearch(

@@ -32,6 +32,7 @@ from seedbank.storage.images import pixel_digest
 from seedbank.trials.expand import expand_seeds, find_candidate
 from seedbank.trials.records import Expansion
 from support.pipelines import stable_diffusion
+from support.profiles import write_profiles
 from support.trials import CONCEPT, Made, make_bank, make_trial
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def local(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) ->
     """A trial of the tiny model, whose guard takes everything: no threshold, and too small a pool for a contrast."""
     model, judging = load_pipeline(str(folders["model"])), judges(str(folders["encoder"]), str(folders["guard"]))
     fields = {"model": model.card, "guard": judging["guard_encoder"].card, "encoder": judging["encoder"].card}
-    fields["recipe"] = replace(SEEDSELECT_V1, guard_slack=1e3)
+    fields |= {"recipe": replace(SEEDSELECT_V1, guard_slack=1e3), "profile": "gone"}
     made = make_trial(
         make_bank(tmp_path_factory.mktemp("local")),
         shape=(4, 8, 8),
@@ -236,6 +237,16 @@ def test_models_in_local_folders_are_asked_for_one_by_one(local: Made, folders: 
     for image in made.images:
         seed = Seed.from_safetensors(local.bank.store.get(f"{made.folder}/seeds/{image.seed}.safetensors"))
         assert pixel_digest(sampler.draw(stacked([seed]))[0]) == image.pixels
+
+
+def test_a_model_profile_says_where_its_local_folders_are(
+    local: Made, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = {"pipeline": "model", "encoder": "encoder", "guard": "guard"}
+    write_profiles(tmp_path / "models", gone={field: str(folders[name]) for field, name in places.items()})
+    monkeypatch.setenv("SEEDBANK_MODELS", str(tmp_path / "models"))
+    done = _seedbank(local, "expand", local.trial.candidates[0].seed[:12], "-n", "2", "--json")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_folder_with_another_model_is_refused(local: Made, folders: dict[str, Path], tmp_path: Path) -> None:

@@ -25,14 +25,14 @@ from PIL import Image
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from seedbank.models.card import ModelCard
-from seedbank.models.judges import Embedder, Preprocess
+from seedbank.models.judges import Embedder, Network, Preprocess
 from seedbank.selection import FAST, select
 from support import pipelines
 
 sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, patch_size=4, projection_dim=8)
 network = CLIPVisionModelWithProjection(CLIPVisionConfig(image_size=16, **sizes)).eval().requires_grad_(False)
 card = ModelCard(name="tiny", source="test", content="0" * 64)
-judge = Embedder(network, "image_embeds", Preprocess(16, (0.5,) * 3, (0.5,) * 3), card)
+judge = Embedder((Network(network, "image_embeds", Preprocess(16, (0.5,) * 3, (0.5,) * 3), card),))
 photos = [Image.fromarray(np.random.default_rng(n).integers(0, 255, (24, 24, 3), np.uint8)) for n in range(4)]
 found = select(pipelines.stable_diffusion(), "ab", photos, encoder=judge, guard_encoder=judge, recipe=FAST, starts=2, plain=2)
 print(len(found.plain), found.plain[0].pixels.shape)

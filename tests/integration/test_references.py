@@ -173,7 +173,10 @@ def test_siblings_that_the_model_cannot_draw_freeze_nothing_and_take_nothing_bac
     broken = tmp_path / "model"
     broken.mkdir()
     (broken / "weights.safetensors").write_bytes(b"no weights")
-    rewrite(bank, siblings=["a photo of a washer"], model=str(broken))
+    profile = {"name": "broken", "pipeline": str(broken), "encoder": "parts", "guard": "parts"}
+    bank.settings.models.mkdir(exist_ok=True)
+    (bank.settings.models / "broken.yaml").write_text(yaml.safe_dump(profile))
+    rewrite(bank, siblings=["a photo of a washer"], model="broken")
     with pytest.raises(
         UsageError, match=r"cannot compare the photos of impeller with its siblings: .*sibling_seeds to 0"
     ):

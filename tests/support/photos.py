@@ -11,6 +11,7 @@ from PIL import Image
 from seedbank.bank import Bank
 from seedbank.references.intake.outcomes import IntakeReport
 from seedbank.settings import Settings
+from support.profiles import write_profiles
 
 Take = Callable[..., IntakeReport]
 """Takes a folder of photos into a bank."""
@@ -63,12 +64,14 @@ def put(folder: Path, name: str, data: bytes, rights: object = RIGHTS) -> Path:
 def make_bank(folder: Path, **concepts: dict[str, object]) -> Bank:
     """A bank on an empty local store with these concepts, each with its policy."""
     (folder / "concepts").mkdir(exist_ok=True)
+    write_profiles(folder / "models")
     for name, policy in concepts.items():
         values = {"name": name, "prompt": f"a photo of a {name}", "owner": "mia", "policy": policy}
         (folder / "concepts" / f"{name}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     env = {
         "SEEDBANK_HOME": str(folder / "home"),
         "SEEDBANK_CONCEPTS": str(folder / "concepts"),
+        "SEEDBANK_MODELS": str(folder / "models"),
         "SEEDBANK_ACTOR": "cli:test",
     }
     return Bank.open(Settings.from_env(env))

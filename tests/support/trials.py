@@ -165,6 +165,7 @@ def make_trial(
         "concept_digest": bank.concept(CONCEPT).digest,
         "reference_set": references.digest,
         "prompt": "a photo of a wingnut",
+        "profile": "parts",
         "model": _card("parts"),
         "encoder": _card("parts-encoder"),
         "guard": _card("parts-guard"),

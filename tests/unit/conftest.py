@@ -77,10 +77,10 @@ def photos() -> list[Image.Image]:
 
 
 def _embedder(network: Any, output: str) -> Embedder:
-    from seedbank.models.judges import Embedder, Preprocess
+    from seedbank.models.judges import Embedder, Network, Preprocess
 
     preprocess = Preprocess(SIDE, (0.5,) * 3, (0.5,) * 3)
-    return Embedder(network.eval().requires_grad_(False), output, preprocess, CARD)
+    return Embedder((Network(network.eval().requires_grad_(False), output, preprocess, CARD),))
 
 
 def _pipeline(prediction: str = "epsilon", **schedule: Any) -> StableDiffusionPipeline:

@@ -23,16 +23,20 @@ def expand(
         ),
     ],
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many images are wanted.")] = 50,
-    model: Annotated[str | None, typer.Option(help="Where the model is, if not where the trial says.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Where the encoder is, likewise.")] = None,
-    guard: Annotated[str | None, typer.Option(help="Where the guard is, likewise.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Where the model is, if not where the trial or its profile says.")
+    ] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="Where the encoder is, likewise; once for each of its networks.")
+    ] = None,
+    guard: Annotated[list[str] | None, typer.Option(help="Where the guard is, likewise.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Make many accepted, pairwise distinct images from the SEED of an accepted candidate, or from several.
 
     Seeds around it, as far away as they are still accepted as the trial accepted, and mixes of those. Asked again, it shows what it found.
 
-    A model in a local folder must be named: the trial knows what is in it, but not where it lies.
+    The trial knows its models by what is in them. Where a local folder lies, its model profile says; where it has moved, name it.
 
     One seed may give few images that differ enough; all accepted seeds of a trial together give more of them, and more different ones.
 
@@ -42,7 +46,9 @@ def expand(
 
     bank = open_bank()
     with bars() as report:
-        record = expand_seeds(bank, seeds, count, places=Places(model, encoder, guard), progress=report)
+        record = expand_seeds(
+            bank, seeds, count, places=Places(model, tuple(encoder or ()), tuple(guard or ())), progress=report
+        )
     if json:
         print_json(record.model_dump(mode="json"))
     else:

@@ -114,11 +114,16 @@ def replay(
 
     Example: seedbank replay wingnut
     """
+    from seedbank.models.device import at_work
     from seedbank.release.replay import replay_files
+    from seedbank.settings import Settings
 
     files = release_files(release)
-    with waiting("loading the model") as update:
-        report = replay_files(files, model=model, progress=lambda done, whole: update(f"drawing {done} of {whole}"))
+    computing = at_work(Settings.from_env(), "nothing of the replay is kept, it begins again")
+    with waiting("loading the model") as update, computing as device:
+        report = replay_files(
+            files, model=model, device=device, progress=lambda done, whole: update(f"drawing {done} of {whole}")
+        )
     if json:
         print_json({**asdict(report), "equal": report.equal, "exact": report.exact, "explanation": report.explain()})
     else:

@@ -135,13 +135,16 @@ def _with_preset(concept: Concept, preset: str | None) -> Concept:
 
 
 def _scan(bank: Bank, concept: Concept, seeds: int) -> Scan:
+    from seedbank.models.device import at_work
     from seedbank.trials.scan import scan_concept
 
-    with bars() as report:
+    with bars() as report, at_work(bank.settings, "nothing of the scan is kept, it begins again") as device:
         return scan_concept(
             concept,
+            bank.profile(concept.model),
             _photos(bank, concept.name),
             seeds=seeds,
+            device=device,
             progress=lambda done, total: report(concept.name, done, total),
         )
 

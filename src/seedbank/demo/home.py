@@ -127,6 +127,7 @@ class DemoHome:
         return {
             "SEEDBANK_HOME": str(self.root),
             "SEEDBANK_CONCEPTS": str(self.project / "concepts"),
+            "SEEDBANK_MODELS": str(self.project / "models"),
             "SEEDBANK_MLFLOW_URL": self.mlflow_url,
             "MLFLOW_TRACKING_URI": self.mlflow_url,
             "PATH": os.pathsep.join([str(self._shims), str(_bin()), os.environ.get("PATH", os.defpath)]),

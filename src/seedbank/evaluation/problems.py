@@ -23,9 +23,8 @@ def shipped_problem(kind: str, *, photos: int = 8, model: str = "parts", device:
     if kind not in counts:
         raise UsageError(f"expected a kind of the parts world, got {kind!r}; it has {', '.join(counts)}")
     loaded, encoder, embed = load_pipeline(model), load_encoder(), load_guard()
-    loaded.pipeline.to(device)
-    encoder.network.to(device)
-    embed.network.to(device)
+    for part in (loaded.pipeline, encoder, embed):
+        part.to(device)
     references = [photo(kind, number) for number in range(1, photos + 1)]
     return Problem(
         concept=kind,

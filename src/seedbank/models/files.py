@@ -7,19 +7,17 @@ so that a name always means the same bytes. Only safetensors weights are opened:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
 from seedbank.errors import UsageError
-from seedbank.models.card import FOLDER, ModelCard
+from seedbank.models.card import FOLDER, SHIPPED, ModelCard
 from seedbank.models.client import pinned
 from seedbank.models.hub import fetch
 from seedbank.models.weights import PICKLES, SETTINGS
 from seedbank.records import sha256
-
-SHIPPED = "parts"
 
 
 def find_model(source: str, part: str = "", *, precision: str = "float32") -> Path:
@@ -65,7 +63,10 @@ def describe(folder: Path, *, source: str) -> ModelCard:
     """The card of the model in ``folder``; its content digest covers the name and content of every file a loader reads."""
     lines = (f"{path.relative_to(folder).as_posix()} {_digest(path)}\n" for path in _files(folder))
     pin = pinned(source)
-    name = pin.repository if pin else source if source == SHIPPED else folder.name
+    name = pin.repository if pin else folder.name
+    if source == SHIPPED:
+        # All its parts lie under one name; a reviewer should read which of them it was.
+        name = SHIPPED if folder.name == "pipeline" else f"{SHIPPED} {folder.name}"
     return ModelCard(
         name=name,
         source=source if pin or source == SHIPPED else FOLDER,
@@ -73,6 +74,12 @@ def describe(folder: Path, *, source: str) -> ModelCard:
         # Sorted, since file systems list in different orders.
         content=sha256("".join(sorted(lines)).encode()),
     )
+
+
+def judge_card(sources: Sequence[str], part: str) -> ModelCard:
+    """The card of a judge of one network or several, without loading it; raises like :func:`find_model`."""
+    cards = [describe(find_model(source, part), source=source) for source in sources]
+    return cards[0] if len(cards) == 1 else ModelCard.joint(cards)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seedbank.errors import UsageError
-from seedbank.models.card import ModelCard
+from seedbank.models.card import SHIPPED, ModelCard
 from seedbank.models.files import describe, find_model, quiet
 
 
@@ -55,30 +55,58 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
-class Embedder:
-    """Images to unit vectors. Differentiable with respect to the images."""
+class Network:
+    """One vision network, from images to features."""
 
-    network: Any
+    module: Any
     output: str
     """Which output of the network is the embedding."""
     preprocess: Preprocess
     card: ModelCard
 
+    def features(self, images01: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` in 0..1 to ``[B, D]``, float32."""
+        pixels = self.preprocess(images01.to(self.module.device)).to(self.module.dtype)
+        features: Tensor = getattr(self.module(pixel_values=pixels), self.output)
+        # [B, D] or [B, D, 1, 1] (a ResNet's pooled output) to [B, D]; lengths are taken in float32.
+        return features.flatten(1).float()
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """Images to unit vectors, by one network or by several. Differentiable with respect to the images.
+
+    Of several, the unit vectors stand side by side, each shortened alike, so that the cosine of two images is the mean of the networks'
+    cosines.
+    """
+
+    networks: tuple[Network, ...]
+
+    @property
+    def card(self) -> ModelCard:
+        """Which model it is."""
+        cards = [network.card for network in self.networks]
+        return cards[0] if len(cards) == 1 else ModelCard.joint(cards)
+
     @property
     def size(self) -> int:
-        """Side in pixels of what the network sees."""
-        return self.preprocess.size
+        """Side in pixels of what the network sees; of several, of the one that sees most."""
+        return max(network.preprocess.size for network in self.networks)
 
     def __call__(self, images01: Tensor) -> Tensor:
         """``[B, 3, H, W]`` in 0..1 to ``[B, D]`` of length 1, float32."""
         return F.normalize(self.features(images01), dim=-1)
 
     def features(self, images01: Tensor) -> Tensor:
-        """Like :meth:`__call__`, before the length is taken out."""
-        pixels = self.preprocess(images01).to(self.network.dtype)
-        features: Tensor = getattr(self.network(pixel_values=pixels), self.output)
-        # [B, D] or [B, D, 1, 1] (a ResNet's pooled output) to [B, D]; lengths are taken in float32.
-        return features.flatten(1).float()
+        """Like :meth:`__call__`, before the length is taken out; of several networks it is taken out of each."""
+        found = [network.features(images01) for network in self.networks]
+        return found[0] if len(found) == 1 else torch.cat([F.normalize(each, dim=-1) for each in found], -1)
+
+    def to(self, device: torch.device | str) -> Embedder:
+        """This embedder, its networks moved to ``device``."""
+        for network in self.networks:
+            network.module.to(device)
+        return self
 
 
 @dataclass(frozen=True)
@@ -99,20 +127,21 @@ class Auditor:
 CPU = torch.device("cpu")
 
 
-def load_encoder(source: str = "parts", *, device: torch.device = CPU) -> Embedder:
-    """The vision encoder of the semantic loss: any ``CLIPVisionModelWithProjection``."""
-    from transformers import CLIPVisionModelWithProjection
-
-    folder = find_model(source, "encoder")
-    return Embedder(_load(CLIPVisionModelWithProjection, folder, device), "image_embeds", *_setting(folder, source))
+def load_encoder(*sources: str, device: torch.device = CPU) -> Embedder:
+    """The vision encoder of the semantic loss, or several; the shipped model's where none is named. See :func:`load_guard`."""
+    return Embedder(tuple(_load_network(source, "encoder", device) for source in sources or (SHIPPED,)))
 
 
-def load_guard(source: str = "parts", *, device: torch.device = CPU) -> Embedder:
-    """The embedding model that accepts or rejects: any ``AutoModel`` with a pooled output (a ResNet, a DINOv2)."""
-    from transformers import AutoModel
+def load_guard(*sources: str, device: torch.device = CPU) -> Embedder:
+    """The embedding model that accepts or rejects, or several; the shipped model's where none is named.
 
-    folder = find_model(source, "guard")
-    return Embedder(_load(AutoModel, folder, device), "pooler_output", *_setting(folder, source))
+    Each is a CLIP or SigLIP, whose vision half is loaded, or any ``AutoModel`` with a pooled output (a DINOv2, a ResNet).
+
+    Raises:
+        UsageError: no such model, no safetensors, no preprocessing, or a network that gives no embedding.
+        OutsideError: the hub could not be reached.
+    """
+    return Embedder(tuple(_load_network(source, "guard", device) for source in sources or (SHIPPED,)))
 
 
 def load_auditor(source: str = "parts", *, device: torch.device = CPU) -> Auditor:
@@ -124,6 +153,34 @@ def load_auditor(source: str = "parts", *, device: torch.device = CPU) -> Audito
     names = network.config.id2label
     # Labels in the order of the logits.
     return Auditor(network, tuple(names[number] for number in sorted(names)), *_setting(folder, source))
+
+
+VISION = {
+    "clip": ("CLIPVisionModelWithProjection", "image_embeds"),
+    "clip_vision_model": ("CLIPVisionModelWithProjection", "image_embeds"),
+    "siglip": ("SiglipVisionModel", "pooler_output"),
+    "siglip_vision_model": ("SiglipVisionModel", "pooler_output"),
+    "siglip2": ("Siglip2VisionModel", "pooler_output"),
+}
+"""By the model type in ``config.json``: the class that holds only what sees, and its embedding. All others: an ``AutoModel``, pooled."""
+
+
+def _load_network(source: str, part: str, device: torch.device) -> Network:
+    import transformers
+
+    folder = find_model(source, part)
+    name, output = VISION.get(_model_type(folder, source), ("AutoModel", "pooler_output"))
+    return Network(_load(getattr(transformers, name), folder, device), output, *_setting(folder, source))
+
+
+def _model_type(folder: Path, source: str) -> str:
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        return str(config["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"expected the config.json of a vision model in {source!r}: {error!r}; name a folder that has one"
+        ) from error
 
 
 def _load(kind: Any, folder: Path, device: torch.device) -> Any:

@@ -30,6 +30,13 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
     """What is not as the repository ships it, and why."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where its denoising network is."""
+        from seedbank.selection.sampling.families import adapt
+
+        return adapt(self.pipeline).device
+
 
 CPU = torch.device("cpu")
 

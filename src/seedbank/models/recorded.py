@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from seedbank.errors import UsageError, VerificationError
@@ -64,33 +64,57 @@ def recorded_sampler(
 
 
 def recorded_encoder(
-    card: ModelCard, *, source: str | None = None, option: str = "--encoder", device: torch.device | None = None
+    card: ModelCard, *, sources: Sequence[str] = (), option: str = "--encoder", device: torch.device | None = None
 ) -> Embedder:
-    """The encoder of ``card``; see :func:`recorded_sampler`."""
-    import torch
-
+    """The encoder of ``card``; ``sources`` say where its networks are, if not where the card says. See :func:`recorded_sampler`."""
     from seedbank.models.judges import load_encoder
 
-    at = device or torch.device("cpu")
-    return _load(card, lambda where: load_encoder(where, device=at), what="encoder", source=source, option=option)
+    return _judge(card, load_encoder, what="encoder", sources=sources, option=option, device=device)
 
 
 def recorded_guard(
-    card: ModelCard, *, source: str | None = None, option: str = "--guard", device: torch.device | None = None
+    card: ModelCard, *, sources: Sequence[str] = (), option: str = "--guard", device: torch.device | None = None
 ) -> Embedder:
-    """The guard of ``card``; see :func:`recorded_sampler`."""
-    import torch
-
+    """The guard of ``card``; see :func:`recorded_encoder`."""
     from seedbank.models.judges import load_guard
 
-    at = device or torch.device("cpu")
-    return _load(card, lambda where: load_guard(where, device=at), what="guard", source=source, option=option)
+    return _judge(card, load_guard, what="guard", sources=sources, option=option, device=device)
+
+
+def _judge(
+    card: ModelCard,
+    load: Callable[..., Embedder],
+    *,
+    what: str,
+    sources: Sequence[str],
+    option: str,
+    device: torch.device | None,
+) -> Embedder:
+    import torch
+
+    networks = card.members or (card,)
+    if sources and len(sources) != len(networks):
+        raise UsageError(
+            f"expected {option} once for each of the {len(networks)} networks of the {what}, got {len(sources)}"
+        )
+    places = [
+        _place(network, what=what, source=sources[number] if sources else None, option=option)
+        for number, network in enumerate(networks)
+    ]
+    return _checked(card, load(*places, device=device or torch.device("cpu")), what=what, option=option)
 
 
 def _load(card: ModelCard, load: Callable[[str], M], *, what: str, source: str | None, option: str) -> M:
+    return _checked(card, load(_place(card, what=what, source=source, option=option)), what=what, option=option)
+
+
+def _place(card: ModelCard, *, what: str, source: str | None, option: str) -> str:
     if source is None and card.source == FOLDER:
         raise UsageError(f"the {what} {card.name!r} was a local folder; say where it is with {option}")
-    found = load(source or card.source)
+    return source or card.source
+
+
+def _checked(card: ModelCard, found: M, *, what: str, option: str) -> M:
     # By content alone: a folder may have moved, and the same files may come from elsewhere.
     if found.card.content != card.content:
         raise VerificationError(

@@ -54,7 +54,9 @@ def _question(case: Case) -> str:
     dossier = case.dossier
     return (
         f"Do these images show **{escape(dossier.concept)}**, and may they be published?  \n"
-        f"Prompt: *{escape(dossier.prompt)}*. Asked for by {escape(', '.join(sorted(case.requesters)))}. Dossier `{case.digest}`."
+        f"Prompt: *{escape(dossier.prompt)}*. Drawn by {escape(dossier.model.name)}; the search followed "
+        f"{escape(dossier.encoder.name)}, and {escape(dossier.guard.name)} accepted. "
+        f"Asked for by {escape(', '.join(sorted(case.requesters)))}. Dossier `{case.digest}`."
     )
 
 

@@ -25,7 +25,8 @@ policy, rights and guard give the same set; time enters only where rights begin 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -34,8 +35,10 @@ from typing import TYPE_CHECKING, Any
 from seedbank import __version__
 from seedbank.bank import Bank
 from seedbank.concepts import Concept
-from seedbank.errors import UnusableReferences
+from seedbank.errors import OutsideError, UnusableReferences, UsageError
 from seedbank.models.card import ModelCard
+from seedbank.models.files import judge_card
+from seedbank.models.profiles import ModelProfile
 from seedbank.records import canonical_json, sha256
 from seedbank.references.choosing.advice import advise
 from seedbank.references.choosing.assessments import assess, broken_by, explain, explain_rows
@@ -101,19 +104,20 @@ def examine(
         bank: holds the photos; gets the results.
         concept: its policy sets every threshold.
         requested_by: ids of who asks for it, beside the actor; none of them may review images of the concept.
-        embedder: compares photos; None for the guard of the shipped model.
+        embedder: compares photos; None for the guard of the concept's model profile.
         today: the day on which the rights must hold; None for today (UTC).
 
     Raises:
-        UsageError: a pin or ban means no photo or several, or the concept's siblings need a model that cannot be used.
+        UsageError: a pin or ban means no photo or several, or the profile's guard or the siblings' model cannot be used.
         OutsideError: the model cannot draw the concept's siblings, or the store failed. Nothing was frozen.
     """
     # First, also where nothing is left to do: whoever asks may not review.
     bank.request("references", concept=concept.name, subject=concept.digest, requested_by=requested_by)
-    embedder = embedder or _ShippedGuard()
+    profile = bank.profile(concept.model)
+    embedder = embedder or _ProfileGuard(profile, bank.settings.device)
     sample = _load_sample(bank, concept, today or datetime.now(UTC).date())
     # Before the digest, of which they are part: a model that cannot draw them ends it here, with nothing frozen.
-    siblings = find_siblings(bank, concept, embedder, photos=len(sample.photos))
+    siblings = find_siblings(bank, concept, profile, embedder, photos=len(sample.photos))
     inputs = _digest_of_inputs(concept, sample, embedder.card, siblings)
     key = f"validations/inputs/{inputs}.json"
     try:
@@ -127,23 +131,41 @@ def examine(
     return examination
 
 
-class _ShippedGuard:
-    """The guard of the shipped model. Its weights are loaded when it first embeds: photos that were judged before need none."""
+@dataclass
+class _ProfileGuard:
+    """The guard of a model profile. Its weights are loaded when it first embeds: photos that were judged before need none.
+
+    There is no other guard to fall back on: one that knows nothing of such photos would judge them all the same.
+    """
+
+    profile: ModelProfile
+    device: str
 
     @cached_property
     def card(self) -> ModelCard:
-        from seedbank.models.files import SHIPPED, describe, find_model
-
-        return describe(find_model(SHIPPED, "guard"), source=SHIPPED)
+        with self._explained():
+            return judge_card(self.profile.guard, "guard")
 
     @cached_property
     def _loaded(self) -> PhotoEmbedder:
-        from seedbank.models import load_guard
+        from seedbank.models.device import choose_device
+        from seedbank.models.loading import load_profile_guard
 
-        return load_guard()
+        with self._explained():
+            return load_profile_guard(self.profile, device=choose_device(self.device))
 
     def __call__(self, images01: Tensor) -> Tensor:
         return self._loaded(images01)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (UsageError, OutsideError) as error:
+            raise type(error)(
+                f"cannot compare photos without the guard of the model profile {self.profile.name!r}: {error}. `seedbank models fetch "
+                f"{self.profile.name}` fetches it; nothing was judged"
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

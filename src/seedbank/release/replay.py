@@ -24,6 +24,7 @@ from seedbank.storage.images import pixel_digest
 from seedbank.trials.images import decode
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 LEVEL = 1
@@ -95,31 +96,42 @@ class ReplayReport:
 
 
 def replay_release(
-    folder: Path, *, model: str | None = None, progress: Callable[[int, int], None] | None = None
+    folder: Path,
+    *,
+    model: str | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ReplayReport:
     """Draw the images of the release in ``folder`` again. Does not check signatures; :func:`~seedbank.release.verify_release` does.
 
     Args:
         folder: the release.
         model: where its model is, if not where the manifest says; it must have the same digest.
+        device: where to draw; None is the CPU.
         progress: told images done, and images in all.
 
     Raises:
         UsageError: no such folder or model, or a model in a local folder that nobody names.
         VerificationError: the folder is no release, or the model is not the one that drew it.
     """
-    return replay_files(read_folder(folder), model=model, progress=progress)
+    return replay_files(read_folder(folder), model=model, device=device, progress=progress)
 
 
 def replay_files(
-    files: Files, *, model: str | None = None, progress: Callable[[int, int], None] | None = None
+    files: Files,
+    *,
+    model: str | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ReplayReport:
     """The same for the files of a release, wherever they were read from."""
     if MANIFEST not in files:
         raise VerificationError(f"expected {MANIFEST} in the release, it is missing; get the release again")
     manifest = Manifest.from_bytes(files[MANIFEST])
     published = [_read(files, item) for item in manifest.images]
-    sampler = recorded_sampler(manifest.model, prompt=manifest.prompt, config=manifest.sampler, source=model)
+    sampler = recorded_sampler(
+        manifest.model, prompt=manifest.prompt, config=manifest.sampler, source=model, device=device
+    )
     # In the batches of the trial: another size sums in another order.
     size, images = sampler.config.batch_size, list[Replayed]()
     for first in range(0, len(published), size):

@@ -59,6 +59,11 @@ def prepare_dossier(
         references=references,
         plain=trial.plain,
         candidates=accepted,
+        model=trial.model,
+        encoder=trial.encoder,
+        guard=trial.guard,
+        sampler=trial.sampler,
+        recipe=trial.recipe,
         pool=trial.pool,
         flags=find_flags(trial, accepted, images, today=today or datetime.now(UTC).date()),
     )

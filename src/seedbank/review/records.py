@@ -14,10 +14,12 @@ from pydantic import Field
 from seedbank.bank import Bank, KeptRecord
 from seedbank.errors import VerificationError
 from seedbank.evidence.signing import PublicKey, Statement, open_envelope
+from seedbank.models.card import ModelCard
 from seedbank.records import DIGEST, Record, canonical_json, sha256
 from seedbank.references.records import Reference
 from seedbank.review.roster import SEATS
-from seedbank.selection.records import PoolStatistics
+from seedbank.selection.records import PoolStatistics, SamplerConfig
+from seedbank.selection.search.recipes import Recipe
 from seedbank.trials.records import Candidate, Trial, trial_folder
 
 
@@ -41,6 +43,14 @@ class Dossier(KeptRecord):
     references: tuple[Reference, ...]
     plain: tuple[Candidate, ...]
     candidates: tuple[Candidate, ...]
+    model: ModelCard
+    """What drew the images."""
+    encoder: ModelCard
+    """Whose gradient the search followed."""
+    guard: ModelCard
+    """What accepted."""
+    sampler: SamplerConfig
+    recipe: Recipe
     pool: PoolStatistics
     flags: tuple[str, ...]
     """What a reviewer should know: few references, a guard that is not sure, rights about to expire."""

@@ -31,11 +31,15 @@ class Success:
         return self.right / self.count if self.count else 0.0
 
 
-def label_of(auditor: Auditor, concept: str) -> int | None:
-    """The auditor's class for a concept, or None if it does not know it: dashes are underscores or spaces to some classifiers."""
-    # To the form of a concept's name: small letters and dashes.
-    names = {label.lower().replace("_", "-").replace(" ", "-"): number for number, label in enumerate(auditor.labels)}
-    return names.get(concept)
+def label_of(auditor: Auditor, name: str) -> int | None:
+    """The auditor's class called ``name``, or None if it has none: dashes are underscores or spaces to some classifiers."""
+    names = {_plain(label): number for number, label in enumerate(auditor.labels)}
+    return names.get(_plain(name))
+
+
+def _plain(label: str) -> str:
+    """In the form of a concept's name: small letters and dashes."""
+    return label.lower().replace("_", "-").replace(" ", "-")
 
 
 def audit(auditor: Auditor, images: Sequence[Pixels], label: int) -> npt.NDArray[np.bool_]:

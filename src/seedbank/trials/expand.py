@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from seedbank.errors import RefusedError, UsageError
+from seedbank.models.card import FOLDER, ModelCard
 from seedbank.records import canonical_json, sha256
 from seedbank.references.photos import reference_images
 from seedbank.storage.images import pixel_digest, png
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from seedbank.bank import Bank
+    from seedbank.models.profiles import ModelProfile
     from seedbank.selection.expansion.results import ExpandedImage, ExpansionResult
     from seedbank.selection.judging.acceptance import Acceptance
     from seedbank.selection.sampling.sampler import Sampler
@@ -38,11 +40,31 @@ PREFIX = 6
 
 @dataclass(frozen=True)
 class Places:
-    """Where the models of a trial are, where the trial does not say or they have moved; None is where it says."""
+    """Where the models of a trial are, where they are not where the trial says or its profile does.
+
+    Attributes:
+        model: of the pipeline; None is not said.
+        encoder: of each of its networks; none is not said.
+        guard: likewise.
+    """
 
     model: str | None = None
-    encoder: str | None = None
-    guard: str | None = None
+    encoder: tuple[str, ...] = ()
+    guard: tuple[str, ...] = ()
+
+    def among(self, trial: Trial, profile: ModelProfile | None) -> Places:
+        """These, and of models in local folders, which a trial does not say, those of ``profile``."""
+        if profile is None:
+            return self
+        return Places(
+            model=self.model or (profile.pipeline if trial.model.source == FOLDER else None),
+            encoder=self.encoder or (profile.encoder if _in_folders(trial.encoder) else ()),
+            guard=self.guard or (profile.guard if _in_folders(trial.guard) else ()),
+        )
+
+
+def _in_folders(card: ModelCard) -> bool:
+    return any(network.source == FOLDER for network in card.members or (card,))
 
 
 def expand_seeds(
@@ -60,7 +82,7 @@ def expand_seeds(
         bank: where everything is kept.
         digests: of the seeds of accepted candidates of one finished trial; in which order makes no difference.
         count: how many images are wanted; the record may hold fewer.
-        places: where the trial's models are; needed for those in a local folder.
+        places: where the trial's models are, where the trial's profile does not say.
         requested_by: ids of who asks for it, beside the actor; none of them may review images of the concept.
         progress: told the stage (``load``, ``expand``), images accepted, and images wanted.
 
@@ -77,8 +99,9 @@ def expand_seeds(
         from seedbank.models.device import at_work
 
         finds = [read_seed(bank, trial.folder, digest) for digest in seeds]
+        known = (places or Places()).among(trial, _profile(bank, trial))
         with at_work(bank.settings, "nothing of the expansion is kept, it begins again") as device:
-            result = _expanded(bank, trial, finds, count, places or Places(), progress, device)
+            result = _expanded(bank, trial, finds, count, known, progress, device)
         _store(bank, trial, finds, key=key, count=count, result=result)
     # Read from the store also after a run of ours: another process may have kept its record first.
     return bank.load(Expansion, key, concept=trial.concept)
@@ -168,6 +191,14 @@ def _key(trial: Trial, seeds: Sequence[str], count: int) -> str:
     )
 
 
+def _profile(bank: Bank, trial: Trial) -> ModelProfile | None:
+    """The profile that the trial was made with, if there is one of that name: what it says is checked by content."""
+    try:
+        return bank.profile(trial.profile)
+    except UsageError:
+        return None
+
+
 def _judged_as(bank: Bank, trial: Trial, places: Places, device: torch.device) -> tuple[Sampler, Acceptance]:
     """What drew and what accepted in the trial, made exactly as the search made them."""
     from seedbank.models.recorded import recorded_encoder, recorded_guard, recorded_sampler
@@ -179,8 +210,8 @@ def _judged_as(bank: Bank, trial: Trial, places: Places, device: torch.device) -
     sampler = recorded_sampler(
         trial.model, prompt=trial.prompt, config=trial.sampler, source=places.model, device=device
     )
-    encoder = recorded_encoder(trial.encoder, source=places.encoder, device=device)
-    guard = recorded_guard(trial.guard, source=places.guard, device=device)
+    encoder = recorded_encoder(trial.encoder, sources=places.encoder, device=device)
+    guard = recorded_guard(trial.guard, sources=places.guard, device=device)
     references = reference_images(bank, bank.load(ReferenceSet, trial.reference_set))
     pool = Pool.from_safetensors(bank.store.get(f"{trial.folder}/pool.safetensors"))
     acceptance = make_acceptance(

@@ -60,6 +60,8 @@ class Trial(KeptRecord):
     concept_digest: str
     reference_set: str = Field(pattern=DIGEST)
     prompt: str
+    profile: str
+    """Name of the model profile that named the models."""
     model: ModelCard
     encoder: ModelCard
     guard: ModelCard

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from seedbank.bank import Bank
     from seedbank.concepts import Concept
-    from seedbank.models import Embedder, LoadedModel
+    from seedbank.models.loading import Models
     from seedbank.references.records import ReferenceSet
     from seedbank.selection import Checkpoint, Event, Find, Recipe, ScoredImage, Selection
     from seedbank.selection.seeds import Seed
@@ -85,7 +85,7 @@ def run_trial(
 
 def _run(bank: Bank, concept: Concept, reference_set: ReferenceSet, report: Report, device: torch.device) -> Trial:
     report("load", 0, 1)
-    inputs = load_inputs(concept, reference_set, device)
+    inputs = load_inputs(bank, concept, reference_set, device)
     report("load", 1, 1)
     if bank.store.exists(f"{trial_folder(concept.name, inputs.key)}/trial.json"):
         return bank.load(Trial, inputs.key, concept=concept.name)
@@ -104,9 +104,7 @@ class Inputs:
 
     concept: Concept
     reference_set: ReferenceSet
-    model: LoadedModel
-    encoder: Embedder
-    guard: Embedder
+    models: Models
     recipe: Recipe
     code: str = field(default_factory=code_version)
 
@@ -119,10 +117,10 @@ class Inputs:
                     "trial": 1,
                     "concept": self.concept.digest,
                     "reference_set": self.reference_set.digest,
-                    "model": self.model.card.digest,
-                    "encoder": self.encoder.card.digest,
-                    "guard": self.guard.card.digest,
-                    "sampler": self.model.sampler.digest,
+                    "model": self.models.model.card.digest,
+                    "encoder": self.models.encoder.card.digest,
+                    "guard": self.models.guard.card.digest,
+                    "sampler": self.models.model.sampler.digest,
                     "recipe": self.recipe.digest,
                     "code": self.code,
                 }
@@ -135,15 +133,15 @@ class Inputs:
         return trial_folder(self.concept.name, self.key)
 
 
-def load_inputs(concept: Concept, reference_set: ReferenceSet, device: torch.device) -> Inputs:
-    """The models, on ``device``, and the recipe that ``concept`` names."""
-    from seedbank.models import load_encoder, load_guard, load_pipeline
+def load_inputs(bank: Bank, concept: Concept, reference_set: ReferenceSet, device: torch.device) -> Inputs:
+    """The models that the concept's profile names, on ``device``, and the recipe that its preset does."""
+    from seedbank.models.loading import load_models
     from seedbank.selection import preset
 
+    profile = bank.profile(concept.model)
     # The plain images for comparison come out of the same pool.
     recipe = preset(concept.preset, starts=max(concept.policy.selection.candidates, concept.policy.selection.plain))
-    encoder, guard = load_encoder(device=device), load_guard(device=device)
-    return Inputs(concept, reference_set, load_pipeline(concept.model, device=device), encoder, guard, recipe)
+    return Inputs(concept, reference_set, load_models(profile, device=device), profile.adapt(recipe))
 
 
 def _start(bank: Bank, inputs: Inputs) -> None:
@@ -163,16 +161,16 @@ def _select(bank: Bank, inputs: Inputs, report: Report) -> Selection:
     keeper = _Keeper(bank, inputs.folder, report)
     policy = inputs.concept.policy.selection
     selection = select(
-        inputs.model.pipeline,
+        inputs.models.model.pipeline,
         inputs.concept.prompt,
         reference_images(bank, inputs.reference_set),
-        encoder=inputs.encoder,
-        guard_encoder=inputs.guard,
+        encoder=inputs.models.encoder,
+        guard_encoder=inputs.models.guard,
         recipe=inputs.recipe,
         starts=policy.candidates,
         plain=policy.plain,
         root=inputs.concept.seed,
-        config=inputs.model.sampler,
+        config=inputs.models.model.sampler,
         observe=keeper,
         # Read before the search begins, whose first checkpoint overwrites it.
         resume=keeper.resume(),
@@ -229,7 +227,6 @@ class _Keeper:
 
 def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
     """Write blobs first, then the record that names them, then the ledger."""
-    from seedbank.selection.sampling.families import adapt
 
     plain = tuple(_keep(bank, inputs.folder, image, image.seed) for image in selection.plain)
     candidates = tuple(_keep(bank, inputs.folder, find.image, find.start) for find in selection.finds)
@@ -244,13 +241,14 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
             concept_digest=inputs.concept.digest,
             reference_set=inputs.reference_set.digest,
             prompt=inputs.concept.prompt,
-            model=inputs.model.card,
-            encoder=inputs.encoder.card,
-            guard=inputs.guard.card,
+            profile=inputs.models.profile.name,
+            model=inputs.models.model.card,
+            encoder=inputs.models.encoder.card,
+            guard=inputs.models.guard.card,
             sampler=selection.config,
             recipe=selection.recipe,
             code_version=inputs.code,
-            software=drawing_software(adapt(inputs.model.pipeline).device),
+            software=drawing_software(inputs.models.model.device),
             pool=selection.pool.statistics(),
             plain=plain,
             candidates=candidates,

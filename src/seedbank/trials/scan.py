@@ -12,10 +12,12 @@ from seedbank.models.drawing import plain_images
 from seedbank.trials.audit import Pixels, Success, audit, label_of, success
 
 if TYPE_CHECKING:
+    import torch
     from PIL import Image
 
     from seedbank.concepts import Concept
     from seedbank.models import Auditor
+    from seedbank.models.profiles import ModelProfile
     from seedbank.selection.search.diagnose import Diagnosis
 
 
@@ -31,24 +33,37 @@ class Scan:
 
 def scan_concept(
     concept: Concept,
+    profile: ModelProfile,
     photos: Sequence[Image.Image] = (),
     *,
     seeds: int = 64,
+    device: torch.device | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Scan:
-    """Draw the concept's first ``seeds`` plain seeds and judge the images."""
-    from seedbank.models import load_auditor
+    """Draw the concept's first ``seeds`` plain seeds with the model of ``profile`` and judge the images by its judges."""
+    from seedbank.models.loading import CPU, load_model, load_profile_auditor
 
-    drawn = plain_images(concept, seeds, progress)
-    diagnosis = _diagnosed(concept, photos, drawn) if photos else None
-    return Scan(concept.name, seeds, diagnosis, _audited(load_auditor(), concept.name, drawn))
+    device = device or CPU
+    model = load_model(profile, device=device)
+    drawn = plain_images(model, concept.prompt, root=concept.seed, count=seeds, progress=progress)
+    diagnosis = _diagnosed(concept, profile, photos, drawn, device=device) if photos else None
+    auditor = load_profile_auditor(profile)
+    audited = _audited(auditor, profile.auditor_label(concept.name), drawn) if auditor else None
+    return Scan(concept.name, seeds, diagnosis, audited)
 
 
-def _diagnosed(concept: Concept, photos: Sequence[Image.Image], drawn: Sequence[Pixels]) -> Diagnosis:
+def _diagnosed(
+    concept: Concept,
+    profile: ModelProfile,
+    photos: Sequence[Image.Image],
+    drawn: Sequence[Pixels],
+    *,
+    device: torch.device,
+) -> Diagnosis:
     """By the acceptance that a search with the concept's preset would make."""
     import torch
 
-    from seedbank.models import load_encoder, load_guard, load_pipeline
+    from seedbank.models.loading import load_models
     from seedbank.selection import preset
     from seedbank.selection.judging.acceptance import make_acceptance
     from seedbank.selection.judging.targets import stack_images
@@ -57,15 +72,19 @@ def _diagnosed(concept: Concept, photos: Sequence[Image.Image], drawn: Sequence[
     from seedbank.selection.search.name_effect import name_effect
 
     height, width, _ = drawn[0].shape
-    references, images = stack_images(photos, height, width), from_pixels(np.stack(drawn))
-    model, encoder = load_pipeline(concept.model), load_encoder()
-    sampler = make_sampler(model.pipeline, concept.prompt, model.sampler)
-    recipe = preset(concept.preset, starts=1)
+    models = load_models(profile, device=device)
+    at = models.model.device
+    references, images = stack_images(photos, height, width).to(at), from_pixels(np.stack(drawn)).to(at)
+    sampler = make_sampler(models.model.pipeline, concept.prompt, models.model.sampler)
     acceptance = make_acceptance(
-        references, sampler.family, encoder=encoder, guard_encoder=load_guard(), criteria=recipe
+        references,
+        sampler.family,
+        encoder=models.encoder,
+        guard_encoder=models.guard,
+        criteria=profile.adapt(preset(concept.preset, starts=1)),
     )
     with torch.no_grad():
-        embeddings, guard_embeddings = encoder(images), acceptance.guard.embed(images)
+        embeddings, guard_embeddings = models.encoder(images), acceptance.guard.embed(images)
     # The same two questions as an exploration asks, so that a scan and a search agree.
     acceptance = acceptance.against(guard_embeddings)
     found = diagnose(acceptance, guard_embeddings=guard_embeddings, embeddings=embeddings)
@@ -75,6 +94,6 @@ def _diagnosed(concept: Concept, photos: Sequence[Image.Image], drawn: Sequence[
     return found.with_name_effect(effect)
 
 
-def _audited(auditor: Auditor, concept: str, drawn: Sequence[Pixels]) -> Success | None:
-    label = label_of(auditor, concept)
+def _audited(auditor: Auditor, name: str, drawn: Sequence[Pixels]) -> Success | None:
+    label = label_of(auditor, name)
     return None if label is None else success(audit(auditor, drawn, label))

@@ -119,8 +119,8 @@ def test_stages_that_need_the_models(stage: str, bank: Bank, monkeypatch: pytest
     def load(*_: object, **__: object) -> None:
         raise Works
 
-    for name in ("load_pipeline", "load_guard"):
-        monkeypatch.setattr(f"seedbank.models.{name}", load)
+    for name in ("load_model", "load_models", "load_profile_guard"):
+        monkeypatch.setattr(f"seedbank.models.loading.{name}", load)
     assert advised(stand(bank)), stand(bank).next_step
     for command, *rest in advised(stand(bank)):
         arguments = [str(folder) if word == "FOLDER" else word for word in rest]

@@ -184,7 +184,7 @@ def test_a_folder_that_is_no_pipeline_is_refused(saved: Path) -> None:
 def test_embeddings_have_length_one_and_a_gradient(encoder: Any, guard: Any, tmp_path: Path) -> None:
     for made, load in ((encoder, load_encoder), (guard, load_guard)):
         folder = tmp_path / made.output
-        made.network.save_pretrained(folder)
+        made.networks[0].module.save_pretrained(folder)
         (folder / "preprocessor_config.json").write_text(json.dumps(SETTINGS))
         loaded = load(str(folder))
         images = torch.rand(3, 3, 20, 24, requires_grad=True)
@@ -205,7 +205,7 @@ def test_the_auditor_gives_a_logit_for_each_label(tmp_path: Path) -> None:
 
 
 def test_a_judge_without_its_preprocessing_is_refused(guard: Any, tmp_path: Path) -> None:
-    guard.network.save_pretrained(tmp_path)
+    guard.networks[0].module.save_pretrained(tmp_path)
     with pytest.raises(UsageError, match=r"expected preprocessor_config\.json with size, image_mean and image_std"):
         load_guard(str(tmp_path))
 

@@ -13,7 +13,9 @@ from PIL import Image
 from seedbank.concepts import Concept
 from seedbank.models import Embedder, LoadedModel
 from seedbank.models.card import ModelCard
-from seedbank.models.judges import Preprocess
+from seedbank.models.judges import Network, Preprocess
+from seedbank.models.loading import Models
+from seedbank.models.profiles import ModelProfile
 from seedbank.references.records import ReferenceSet
 from seedbank.selection import BALANCED, SEEDSELECT_V1
 from seedbank.selection.records import SamplerConfig
@@ -34,10 +36,12 @@ def card(digit: str) -> ModelCard:
 
 
 def judge(digit: str) -> Embedder:
-    return Embedder(None, "image_embeds", Preprocess(64, (0.5,) * 3, (0.5,) * 3), card(digit))
+    return Embedder((Network(None, "image_embeds", Preprocess(64, (0.5,) * 3, (0.5,) * 3), card(digit)),))
 
 
-INPUTS = Inputs(CONCEPT, SET, LoadedModel(None, card("1"), SAMPLER), judge("2"), judge("3"), BALANCED)
+PROFILE = ModelProfile(name="parts", pipeline="parts", encoder=("parts",), guard=("parts",))
+MODELS = Models(PROFILE, LoadedModel(None, card("1"), SAMPLER), judge("2"), judge("3"))
+INPUTS = Inputs(CONCEPT, SET, MODELS, BALANCED)
 
 
 def test_the_same_inputs_have_the_same_key_and_folder() -> None:
@@ -50,14 +54,31 @@ def test_the_same_inputs_have_the_same_key_and_folder() -> None:
     [
         {"concept": CONCEPT.model_copy(update={"seed": "1"})},
         {"reference_set": SET.model_copy(update={"validation": "1" * 64})},
-        {"model": LoadedModel(None, card("9"), SAMPLER)},
-        {"model": LoadedModel(None, card("1"), SAMPLER.model_copy(update={"num_inference_steps": 10}))},
-        {"encoder": judge("9")},
-        {"guard": judge("9")},
+        {"models": replace(MODELS, model=LoadedModel(None, card("9"), SAMPLER))},
+        {
+            "models": replace(
+                MODELS, model=LoadedModel(None, card("1"), SAMPLER.model_copy(update={"dtype": "float16"}))
+            )
+        },
+        {"models": replace(MODELS, encoder=judge("9"))},
+        {"models": replace(MODELS, guard=judge("9"))},
+        {"models": replace(MODELS, guard=Embedder((*judge("3").networks, *judge("9").networks)))},
         {"recipe": SEEDSELECT_V1},
+        {"recipe": PROFILE.adapt(BALANCED)},
         {"code": "other"},
     ],
-    ids=["concept", "references", "model", "sampler", "encoder", "guard", "recipe", "code"],
+    ids=[
+        "concept",
+        "references",
+        "model",
+        "sampler",
+        "encoder",
+        "guard",
+        "second guard",
+        "recipe",
+        "orientation",
+        "code",
+    ],
 )
 def test_whatever_decides_the_outcome_changes_the_key(change: dict[str, Any]) -> None:
     assert replace(INPUTS, **change).key != INPUTS.key

@@ -39,4 +39,4 @@ def embed_images(embedder: PhotoEmbedder, images: Sequence[Image.Image]) -> Floa
             embedder(torch.from_numpy(np.asarray(image, dtype=np.float32) / 255).permute(2, 0, 1)[None])
             for image in images
         ]
-    return torch.cat(vectors).double().numpy()
+    return torch.cat(vectors).cpu().double().numpy()

@@ -15,6 +15,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,13 +28,14 @@ from seedbank.records import Record, canonical_json, sha256
 if TYPE_CHECKING:
     from seedbank.bank import Bank
     from seedbank.concepts import Concept
+    from seedbank.models.profiles import ModelProfile
     from seedbank.references.judging.embedding import PhotoEmbedder
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
-Draw = Callable[["Concept", str, int], Sequence[Pixels]]
-"""The images ``[H, W, 3]`` that a concept's model draws for a prompt from its first plain seeds."""
-VERSION = 1
+Draw = Callable[[str, int], Sequence[Pixels]]
+"""The images ``[H, W, 3]`` that the concept's model draws for a prompt from its first plain seeds."""
+VERSION = 2
 """Raise when the way of drawing or embedding changes."""
 
 
@@ -77,13 +79,20 @@ class SiblingEmbeddings(Record):
 
 
 def find_siblings(
-    bank: Bank, concept: Concept, embedder: PhotoEmbedder, *, photos: int, draw: Draw | None = None
+    bank: Bank,
+    concept: Concept,
+    profile: ModelProfile,
+    embedder: PhotoEmbedder,
+    *,
+    photos: int,
+    draw: Draw | None = None,
 ) -> Siblings:
     """The siblings of a concept as ``embedder`` sees them; drawn now if they never were.
 
     Args:
         bank: keeps what was drawn.
-        concept: names the siblings, the model and how many seeds to draw.
+        concept: names the siblings and how many seeds to draw.
+        profile: the concept's model.
         embedder: the model that compares photos.
         photos: how many photos are to be compared; nothing is drawn for fewer than ``policy.references.min_peers``.
         draw: draws a prompt; None for the concept's own model.
@@ -101,12 +110,14 @@ def find_siblings(
         return Siblings(not_compared=f"fewer than {policy.min_peers} photos to compare")
     # Which model it is decides whether its drawings are kept already, so it must be there even when nothing is drawn.
     with _explained(concept):
-        model = _card(concept.model)
-    key = _key(concept, model, embedder.card)
+        model = _card(profile.pipeline)
+    key = _key(concept, profile, model, embedder.card)
     try:
         found = SiblingEmbeddings.from_bytes(bank.store.get(f"{key}.json"))
     except KeyError:
-        found = _draw(bank, concept, model, embedder, key=key, draw=draw or draw_plain)
+        found = _draw(
+            bank, concept, model, embedder, key=key, draw=draw or partial(_draw_plain, bank, concept, profile)
+        )
     return Siblings(prompts=found.prompts, centroids=found.centroids, folder=key)
 
 
@@ -117,11 +128,15 @@ def load_sibling_images(bank: Bank, siblings: Siblings) -> tuple[bytes, ...]:
     )
 
 
-def draw_plain(concept: Concept, prompt: str, count: int) -> Sequence[Pixels]:
+def _draw_plain(bank: Bank, concept: Concept, profile: ModelProfile, prompt: str, count: int) -> Sequence[Pixels]:
     """The images of the concept's first plain seeds under another prompt."""
+    from seedbank.models.device import at_work
     from seedbank.models.drawing import plain_images
+    from seedbank.models.loading import load_model
 
-    return plain_images(concept.model_copy(update={"prompt": prompt}), count, lambda _done, _total: None)
+    with at_work(bank.settings, "nothing was judged") as device:
+        model = load_model(profile, device=device)
+        return plain_images(model, prompt, root=concept.seed, count=count, progress=lambda _done, _total: None)
 
 
 @contextmanager
@@ -139,8 +154,9 @@ def _explained(concept: Concept) -> Iterator[None]:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         kind = UsageError if isinstance(error, UsageError) else OutsideError
         raise kind(
-            f"cannot compare the photos of {concept.name} with its siblings: the model {concept.model!r} could not draw them ({why}); "
-            "mend that and validate again, or set policy.references.sibling_seeds to 0 in the concept file to do without them"
+            f"cannot compare the photos of {concept.name} with its siblings: the model of profile {concept.model!r} could not draw "
+            f"them ({why}); mend that and validate again, or set policy.references.sibling_seeds to 0 in the concept file to do "
+            "without them"
         ) from error
 
 
@@ -151,11 +167,13 @@ def _card(model: str) -> ModelCard:
     return describe(find_model(model, "pipeline"), source=model)
 
 
-def _key(concept: Concept, model: ModelCard, embedder: ModelCard) -> str:
+def _key(concept: Concept, profile: ModelProfile, model: ModelCard, embedder: ModelCard) -> str:
     parts = {
         "siblings": VERSION,
         "prompts": list(concept.siblings),
         "model": model.content,
+        "sampler": profile.sampler.said,
+        "precision": profile.precision,
         "embedder": embedder.content,
         "seed": concept.seed,
         "seeds": concept.policy.references.sibling_seeds,
@@ -175,7 +193,7 @@ def _draw(
     vectors = []
     for number, prompt in enumerate(concept.siblings):
         with _explained(concept):
-            images = list(draw(concept, prompt, count))
+            images = list(draw(prompt, count))
         vectors.append(np.round(embed_images(embedder, [Image.fromarray(image) for image in images]), 6))
         buffer = io.BytesIO()
         Image.fromarray(np.hstack(images)).save(buffer, "PNG")

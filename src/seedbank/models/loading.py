@@ -1,0 +1,112 @@
+"""A profile's models, loaded: the pipeline with its sampling, and the judges.
+
+In: a :class:`~seedbank.models.profiles.ModelProfile` and a device. Out: what a search works with, each with the card of its files. Judges
+are refused that cannot judge: one network that would be followed and accept at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import ValidationError
+
+from seedbank.errors import UsageError
+from seedbank.models.device import choose_dtype
+from seedbank.models.judges import Auditor, Embedder, load_auditor, load_encoder, load_guard
+from seedbank.models.pipelines import LoadedModel, load_pipeline
+from seedbank.models.profiles import ModelProfile, SamplerSettings
+from seedbank.selection.records import SamplerConfig
+
+if TYPE_CHECKING:
+    from seedbank.models.card import ModelCard
+
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Models:
+    """What a search works with.
+
+    Attributes:
+        profile: what it was asked by.
+        model: the pipeline, sampled as the profile says.
+        encoder: whose gradient is followed.
+        guard: what accepts.
+    """
+
+    profile: ModelProfile
+    model: LoadedModel
+    encoder: Embedder
+    guard: Embedder
+
+
+def load_models(profile: ModelProfile, *, device: torch.device = CPU) -> Models:
+    """Pipeline and judges of ``profile``, on one device.
+
+    Raises:
+        UsageError: a part is missing or cannot be used, a setting cannot be, or encoder and guard are the same network.
+        OutsideError: the hub could not be reached.
+    """
+    model = load_model(profile, device=device)
+    encoder, guard = load_profile_encoder(profile, device=device), load_profile_guard(profile, device=device)
+    _check_independent(profile, encoder, guard)
+    return Models(profile, model, encoder, guard)
+
+
+def load_model(profile: ModelProfile, *, device: torch.device = CPU) -> LoadedModel:
+    """The pipeline of ``profile``, in its precision, with its sampling; raises like :func:`load_models`."""
+    found = load_pipeline(profile.pipeline, dtype=choose_dtype(profile.precision, device), device=device)
+    return replace(found, sampler=settled(found.sampler, profile.sampler, where=f"the model profile {profile.name!r}"))
+
+
+def load_profile_encoder(profile: ModelProfile, *, device: torch.device = CPU) -> Embedder:
+    """The encoder of ``profile``; raises like :func:`load_models`."""
+    return load_encoder(*profile.encoder, device=device)
+
+
+def load_profile_guard(profile: ModelProfile, *, device: torch.device = CPU) -> Embedder:
+    """The guard of ``profile``; raises like :func:`load_models`."""
+    return load_guard(*profile.guard, device=device)
+
+
+def load_profile_auditor(profile: ModelProfile) -> Auditor | None:
+    """The auditor of ``profile``, if it names one; on the CPU, where its few images are judged."""
+    return load_auditor(profile.auditor.source) if profile.auditor else None
+
+
+def settled(usual: SamplerConfig, said: SamplerSettings, *, where: str) -> SamplerConfig:
+    """``usual`` with what is ``said`` instead; ``where`` names the source in messages.
+
+    Raises:
+        UsageError: what is said cannot be.
+    """
+    from seedbank.selection.sampling.sampler import usual_batch_size
+
+    try:
+        found = SamplerConfig.model_validate({**usual.model_dump(), **said.said})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            f"expected sampling settings in {where}, got a wrong {first['loc'][0]}: {first['msg']}"
+        ) from error
+    if (found.height, found.width) == (usual.height, usual.width):
+        return found
+    # The usual batch is for the usual size.
+    return found.model_copy(update={"batch_size": usual_batch_size(found.height, found.width)})
+
+
+def _check_independent(profile: ModelProfile, encoder: Embedder, guard: Embedder) -> None:
+    """By content: two names may be one network."""
+    both = {card.content for card in _networks(encoder.card)} & {card.content for card in _networks(guard.card)}
+    if both:
+        raise UsageError(
+            f"the encoder and the guard of the model profile {profile.name!r} are the same network ({min(both)[:12]}); a judge that is "
+            "followed cannot accept, so name another guard"
+        )
+
+
+def _networks(card: ModelCard) -> tuple[ModelCard, ...]:
+    return card.members or (card,)

@@ -169,22 +169,25 @@ def _load_network(source: str, part: str, device: torch.device) -> Network:
     import transformers
 
     folder = find_model(source, part)
-    name, output = VISION.get(_model_type(folder, source), ("AutoModel", "pooler_output"))
-    return Network(_load(getattr(transformers, name), folder, device), output, *_setting(folder, source))
+    config = _config(folder, source)
+    name, output = VISION.get(config["model_type"], ("AutoModel", "pooler_output"))
+    # A whole CLIP says how long its embeddings are beside its vision half, whose own default is another.
+    own = {key: config[key] for key in ("projection_dim",) if key in config and output == "image_embeds"}
+    return Network(_load(getattr(transformers, name), folder, device, **own), output, *_setting(folder, source))
 
 
-def _model_type(folder: Path, source: str) -> str:
+def _config(folder: Path, source: str) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text())
-        return str(config["model_type"])
+        return {**config, "model_type": str(config["model_type"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"expected the config.json of a vision model in {source!r}: {error!r}; name a folder that has one"
         ) from error
 
 
-def _load(kind: Any, folder: Path, device: torch.device) -> Any:
-    options = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
+def _load(kind: Any, folder: Path, device: torch.device, **own: Any) -> Any:
+    options = {**own, "use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
     with quiet():
         # Float32 whatever the pipeline's arithmetic: thresholds and recorded scores must mean the same.
         network = kind.from_pretrained(folder, dtype=torch.float32, **options)

@@ -53,9 +53,9 @@ def test_folders_are_taken_from_where_the_profile_lies(tmp_path: Path) -> None:
 
 def test_what_has_an_up_is_not_turned_and_limits_of_the_model_win_over_the_preset(tmp_path: Path) -> None:
     assert load_profile(written(tmp_path)).adapt(BALANCED).guard_turns == 1
-    limits = {"guard_slack": 2.5, "gradient": "truncated@2"}
+    limits = {"guard_slack": 2.5, "gradient": "last:2"}
     adapted = load_profile(written(tmp_path, orientation="any", limits=limits)).adapt(BALANCED)
-    assert (adapted.guard_turns, adapted.guard_slack, adapted.gradient) == (4, 2.5, "truncated@2")
+    assert (adapted.guard_turns, adapted.guard_slack, adapted.gradient) == (4, 2.5, "last:2")
     assert load_profile(ROOT / "models" / "parts.yaml").adapt(BALANCED) == BALANCED
 
 
@@ -63,7 +63,7 @@ def test_what_has_an_up_is_not_turned_and_limits_of_the_model_win_over_the_prese
     ("change", "message"),
     [
         ({"encoder": None}, "encoder"),
-        ({"encoder": []}, "encoder: Tuple should have at least 1 item"),
+        ({"encoder": []}, "encoder: Value should have at least 1 item"),
         ({"guards": "x"}, "guards: Extra inputs are not permitted"),
         ({"precision": "fp16"}, "precision: Input should be 'auto', 'float32', 'bfloat16' or 'float16'"),
         ({"orientation": "down"}, "orientation: Input should be 'any' or 'upright'"),

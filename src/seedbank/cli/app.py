@@ -23,6 +23,7 @@ from seedbank.extras import missing_extra
 from seedbank.settings import share_cores
 
 COMMANDS = {
+    "models": "models",
     "intake": "references",
     "validate": "references",
     "scan": "search",

@@ -86,6 +86,11 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return dtype
 
 
+def drawing_precision(precision: Precision, settings: Settings) -> str:
+    """What ``precision`` means on the device that ``settings`` choose, by name; raises as both choices do."""
+    return str(choose_dtype(precision, choose_device(settings.device))).removeprefix("torch.")
+
+
 def _usual_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         # emulated bfloat16 (cards before Ampere) is slower than float32

@@ -63,7 +63,7 @@ class Limits(Record):
     guard_slack: float | None = Field(default=None, ge=0)
     """See :func:`seedbank.selection.judging.guard.make_guard`."""
     gradient: str | None = None
-    """A gradient mode, or ``calibrated``; ``seedbank models check`` says which suits."""
+    """A gradient mode, or ``calibrated``; see :mod:`seedbank.selection.sampling.calibrate` for which suits."""
 
     @field_validator("gradient")
     @classmethod

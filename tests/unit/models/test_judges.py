@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from support import judges
-from support.pipelines import stable_diffusion
 
 from seedbank.errors import UsageError
 from seedbank.models import load_encoder, load_guard
 from seedbank.models.judges import Embedder
 from seedbank.models.loading import load_models
 from seedbank.models.profiles import ModelProfile, parse_profile
+from support import judges
+from support.pipelines import stable_diffusion
 
 IMAGES = torch.rand(3, 3, 20, 20, generator=torch.Generator().manual_seed(0))
 

@@ -183,7 +183,7 @@ def test_a_folder_that_is_no_pipeline_is_refused(saved: Path) -> None:
 
 def test_embeddings_have_length_one_and_a_gradient(encoder: Any, guard: Any, tmp_path: Path) -> None:
     for made, load in ((encoder, load_encoder), (guard, load_guard)):
-        folder = tmp_path / made.output
+        folder = tmp_path / made.networks[0].output
         made.networks[0].module.save_pretrained(folder)
         (folder / "preprocessor_config.json").write_text(json.dumps(SETTINGS))
         loaded = load(str(folder))

@@ -110,7 +110,7 @@ def find_siblings(
         return Siblings(not_compared=f"fewer than {policy.min_peers} photos to compare")
     # Which model it is decides whether its drawings are kept already, so it must be there even when nothing is drawn.
     with _explained(concept):
-        model = _card(profile.pipeline)
+        model = _card(bank, profile)
     key = _key(concept, profile, model, embedder.card)
     try:
         found = SiblingEmbeddings.from_bytes(bank.store.get(f"{key}.json"))
@@ -160,11 +160,18 @@ def _explained(concept: Concept) -> Iterator[None]:
         ) from error
 
 
-def _card(model: str) -> ModelCard:
+def _card(bank: Bank, profile: ModelProfile) -> ModelCard:
     """Which model it is, without loading it."""
+    from seedbank.models.client import pinned
     from seedbank.models.files import describe, find_model
 
-    return describe(find_model(model, "pipeline"), source=model)
+    precision: str = profile.precision
+    if profile.precision == "auto" and pinned(profile.pipeline):
+        # Only a hub has other files for another arithmetic; to know which it will be, torch is asked.
+        from seedbank.models.device import drawing_precision
+
+        precision = drawing_precision(profile.precision, bank.settings)
+    return describe(find_model(profile.pipeline, "pipeline", precision=precision), source=profile.pipeline)
 
 
 def _key(concept: Concept, profile: ModelProfile, model: ModelCard, embedder: ModelCard) -> str:

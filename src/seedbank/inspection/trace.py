@@ -143,7 +143,9 @@ def _trials(bank: Bank, graph: _Graph) -> None:
         trial = Trial.from_bytes(bank.store.get(key))
         cards = (trial.model, trial.encoder, trial.guard)
         for card in cards:
-            graph.add(card.content, "model", card.name)
+            graph.add(card.content, "model", card.name, made_from=tuple(member.content for member in card.members))
+            for member in card.members:
+                graph.add(member.content, "model", member.name)
         inputs = (trial.reference_set, *(card.content for card in cards))
         graph.add(trial.key, "trial", f"{trial.concept}, {trial.recipe.name}", key, made_from=inputs)
         for candidate in trial.plain:

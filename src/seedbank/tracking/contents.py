@@ -181,6 +181,7 @@ def _params(trial: Trial) -> dict[str, str]:
         "concept": trial.concept,
         "prompt": trial.prompt,
         "reference_set": trial.reference_set,
+        "profile": trial.profile,
         "code_version": trial.code_version,
         **{name: card.name for name, card in cards.items()},
         **{f"{name}.content": card.content for name, card in cards.items()},

@@ -4,6 +4,7 @@ import pytest
 
 from seedbank.errors import UsageError
 from seedbank.inspection.trace import trace
+from seedbank.models.card import ModelCard
 from seedbank.records import sha256
 from seedbank.release import Release
 from seedbank.release.publish import publish
@@ -81,3 +82,15 @@ def test_an_ambiguous_beginning_names_what_it_may_be(tmp_path: Path) -> None:
     made.bank.store.put(f"photos/wingnut/{twin}.json", photo.model_copy(update={"photo": twin}).to_bytes())
     with pytest.raises(UsageError, match=r"the beginning of several digests: .* \(photo\)"):
         trace(made.bank, photo.photo[:10])
+
+
+def test_a_guard_of_two_networks_leads_back_to_both(tmp_path: Path) -> None:
+    networks = [ModelCard(name=name, source="folder", content=sha256(name.encode())) for name in ("dinov2", "resnet")]
+    made = make_trial(make_bank(tmp_path), guard=ModelCard.joint(networks))
+    found = trace(made.bank, made.trial.candidates[0].image)
+    assert {node.label for node in found.came_from if node.kind == "model"} >= {
+        "dinov2",
+        "resnet",
+        "dinov2 and resnet",
+    }
+    assert made.trial.key in {node.digest for node in trace(made.bank, networks[1].content).went_into}

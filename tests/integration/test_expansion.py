@@ -17,6 +17,7 @@ from PIL import Image
 
 from seedbank.cli import main
 from seedbank.errors import RefusedError, UsageError, VerificationError
+from seedbank.export.finds import find_seed
 from seedbank.inspection.trace import trace
 from seedbank.models import load_encoder, load_guard, load_pipeline
 from seedbank.models.parts.world import generator, render
@@ -95,6 +96,11 @@ def test_every_image_is_stored_true_and_comes_from_the_find(made: Made, expanded
         assert expanded.semantic_limit is not None
         assert image.scores.semantic <= expanded.semantic_limit + 1e-6
         known.add(seed.digest)
+
+
+def test_its_seeds_can_be_exported(made: Made, expanded: Expansion) -> None:
+    found = find_seed(made.bank, expanded.images[-1].seed[:12])
+    assert (found.seed.digest, found.origin.split()[0]) == (expanded.images[-1].seed, "expansion")
 
 
 def test_asked_again_it_finds_what_it_found(made: Made, expanded: Expansion) -> None:

@@ -43,7 +43,7 @@ def drawn(pipeline: Any, *, card: ModelCard = CARD, steps: int = 4, **changes: A
     sampler = make_sampler(pipeline, PROMPT, config)
     found = FoundSeed(plain_seed("0", 3, sampler.noise_shape), PROMPT, card, sampler.config, "trial 0 of cog", False)
     index = {"_class_name": type(pipeline).__name__, **pipeline.config}
-    return Drawn(found, sampler, ModelFolder(Path("nowhere"), index, dict(pipeline.vae.config), named=False))
+    return Drawn(found, sampler, ModelFolder(Path("nowhere"), index, named=False))
 
 
 def drawn_from(folder: Path, pipeline: Any, **changes: Any) -> Drawn:

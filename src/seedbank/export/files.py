@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seedbank.models.weights import CONFIG, INDEX
+from seedbank.models.weights import INDEX
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,11 @@ class ModelFolder:
     Attributes:
         path: where they are.
         index: ``model_index.json``.
-        codec: the VAE's ``config.json``.
         named: whether somebody said that it lies there, so that it counts and not where the record says.
     """
 
     path: Path
     index: Mapping[str, Any]
-    codec: Mapping[str, Any]
     named: bool
 
     @property
@@ -55,5 +53,4 @@ class ModelFolder:
 
 def read_model_folder(path: Path, *, named: bool = False) -> ModelFolder:
     """The description of the pipeline in ``path``, which loads."""
-    index, codec = (json.loads((path / name).read_text()) for name in (INDEX, f"vae/{CONFIG}"))
-    return ModelFolder(path, index, codec, named)
+    return ModelFolder(path, json.loads((path / INDEX).read_text()), named)

@@ -11,15 +11,13 @@ from seedbank.models.card import ModelCard
 from seedbank.release.records import MANIFEST, Manifest
 from seedbank.selection.records import SamplerConfig
 from seedbank.selection.seeds import Seed
+from seedbank.trials.expand import PREFIX
 from seedbank.trials.images import read_seed
 from seedbank.trials.records import Expansion, Trial
 
 if TYPE_CHECKING:
     from seedbank.bank import Bank
     from seedbank.release.verify import Files
-
-PREFIX = 6
-"""Hex digits of a seed's digest that are enough to name it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def find_seed(bank: Bank, digest: str) -> FoundSeed:
     Where several records have it, the newest counts.
 
     Raises:
-        UsageError: fewer than :data:`PREFIX` digits, no such seed, or several.
+        UsageError: fewer than :data:`~seedbank.trials.expand.PREFIX` digits, no such seed, or several.
         RefusedError: its image was not accepted.
         VerificationError: the stored seed is gone or was changed.
     """

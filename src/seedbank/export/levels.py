@@ -79,8 +79,9 @@ def check_model(sampler: Sampler, folder: ModelFolder, tool: str, *, scale: floa
     Raises:
         RefusedError: the model is of another kind: its latents are scaled differently, or its noise schedule is another.
     """
-    family, codec, scheduler = sampler.family, folder.codec, sampler.scheduler.config
-    own = float(codec.get("scaling_factor", 0)), float(codec.get("shift_factor") or 0)
+    # As they are loaded, since older files leave out what is usual.
+    family, codec, scheduler = sampler.family, sampler.family.codec.vae.config, sampler.scheduler.config
+    own = float(codec.scaling_factor), float(codec.get("shift_factor") or 0)
     if family.factor != 8 or own != (scale, shift) or codec.get("latents_mean"):
         raise refusal(
             tool,

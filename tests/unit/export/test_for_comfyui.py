@@ -45,6 +45,11 @@ def model(family: str, scheduler: Any = None, **settings: Any) -> Any:
 
 CASES: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "sd DDIM": ("sd", None, {"negative_prompt": "de"}),
+    "sd DDIM to the first timestep": (
+        "sd",
+        DDIMScheduler(clip_sample=False, set_alpha_to_one=False, **SD),
+        {"steps": 20},
+    ),
     "sd Euler v": ("sd", EulerDiscreteScheduler(prediction_type="v_prediction", timestep_spacing="leading", **SD), {}),
     "sd DPM++": ("sd", DPMSolverMultistepScheduler(**KARRAS), {"steps": 6}),
     "sd DPM++ of first order": ("sd", DPMSolverMultistepScheduler(solver_order=1, **SD), {}),

@@ -78,6 +78,10 @@ class Family(Protocol):
         """Data type of the denoising network's arithmetic."""
 
     @property
+    def codec(self) -> Codec:
+        """What goes between latents and images."""
+
+    @property
     def can_encode(self) -> bool:
         """Whether images can be turned into latents; without it there is no appearance term, no inversion and no codec matching."""
 

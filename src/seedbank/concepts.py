@@ -26,27 +26,23 @@ class QualityPolicy(Record):
     min_side_px: int = Field(default=128, ge=1)
     """Shorter side as decoded, in pixels: twice what the shipped model draws."""
     min_sharpness: float = Field(default=20.0, ge=0)
-    """Variance of the Laplacian, in grey levels²; our clean photos measure 23 and more, blurred by 2 pixels in 384 at most 17."""
+    """Variance of the Laplacian, in grey levels²; our clean photos measure 23 and more, a thousand public ones 45; of these, blurred by 3
+    pixels in 384, 93 % measure less than 20."""
     min_contrast: float = Field(default=0.03, ge=0, le=0.5)
     """Root-mean-square contrast, with white as 1; below it there is nothing to see."""
     max_aspect: float = Field(default=2.5, ge=1)
     """Longer over shorter side. A warning: what is outside the middle square is not looked at."""
-    max_clipped: float = Field(default=0.6, ge=0, le=1)
-    """Share of black or white pixels. A warning: a white studio background is clipped and fine."""
-    max_noise: float = Field(default=15.0, ge=0)
-    """Standard deviation of the noise, in grey levels. A warning: fine texture measures as noise."""
     min_exposure: float = Field(default=0.08, ge=0, le=1)
-    """Mean luma, with white as 1. A warning: below it a photo is nearly black."""
+    """Mean luma, with white as 1. A warning: below it a photo is nearly black, as both were of a thousand public ones."""
     max_exposure: float = Field(default=0.95, ge=0, le=1)
-    """Mean luma, with white as 1. A warning: above it a photo is nearly white; our brightest good one measures 0.90."""
+    """Mean luma, with white as 1. A warning: above it a photo is nearly white; the brightest of a thousand public ones, on studio
+    white, measures 0.93."""
     min_jpeg_quality: float = Field(default=40.0, ge=0, le=100)
     """Quality in libjpeg's scale. A warning; phones write 90 and more, messengers 60 to 80."""
-    max_blockiness: float = Field(default=1.6, ge=1)
-    """Steps at block borders over steps elsewhere. A warning; clean photos measure up to 1.42, JPEG at quality 30 measures 1.75."""
-    max_border: float = Field(default=0.05, ge=0, le=1)
-    """Share of the photo in flat bars along its sides. A warning; crop them off."""
-    max_edge_marks: float = Field(default=1.0, ge=0)
-    """Detail along the sides over detail inside. A warning; parts that reach the side measure up to 0.93, a caption 2 and more."""
+    max_border: float = Field(default=0.03, ge=0, le=1)
+    """Share of the photo in flat bars along its sides. A warning; of 24 among a thousand public photos 22 had a frame or bars."""
+    max_edge_marks: float = Field(default=1.4, ge=0)
+    """Detail along the sides over detail inside. A warning; of 24 among a thousand public photos 19 had a caption, watermark or frame."""
 
 
 class SetPolicy(Record):

@@ -334,11 +334,11 @@ def test_rights_that_run_out_take_the_set_back(bank: Bank, photos: Path) -> None
 
 
 def test_warnings_are_told_and_refuse_nothing(tmp_path: Path) -> None:
-    bank = make_bank(tmp_path, impeller={"references": {"min_effective_number": 4.0}, "quality": {"max_noise": 0.0}})
+    bank = make_bank(tmp_path, impeller={"references": {"min_effective_number": 4.0}, "quality": {"max_exposure": 0.0}})
     put_photos(bank, fill(tmp_path / "photos" / "impeller", 5))
     found = examine(bank, bank.concept("impeller"), embedder=HOG, today=TODAY)
     assert any("too alike" in words for words in found.warnings)
-    assert all("note: noisy" in " ".join(assessment.lines) for assessment in found.assessments)
+    assert all("note: overexposed" in " ".join(assessment.lines) for assessment in found.assessments)
     assert found.reference_set
 
 

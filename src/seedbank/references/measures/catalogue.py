@@ -31,14 +31,9 @@ PHOTO: tuple[Measure, ...] = (
     Measure("aspect", "aspect", "ratio", "longer side over shorter side"),
     Measure("sharpness", "sharpness", "grey levels²", "variance of the Laplacian, Pech-Pacheco et al. 2000"),
     Measure("exposure", "exposure", "share of white", "mean luma (ITU-R BT.601)"),
-    Measure("clipped", "clipping", "share of pixels", "luma at most 2 or at least 253"),
     Measure("contrast", "contrast", "share of white", "root-mean-square contrast, Peli 1990"),
-    Measure("noise", "noise", "grey levels", "fast noise estimate, Immerkær 1996"),
     Measure(
         "jpeg_quality", "JPEG quality", "1 to 100", "scale of the quantisation table, ITU-T T.81 annex K and libjpeg"
-    ),
-    Measure(
-        "blockiness", "blockiness", "ratio", "steps at 8-pixel borders over steps elsewhere, after Wang et al. 2000"
     ),
     Measure("border", "borders", "share of pixels", "flat bars along the sides that end in a sharp step"),
     Measure("edge_marks", "marks at the edge", "ratio", "strongest detail along the sides over the strongest inside"),

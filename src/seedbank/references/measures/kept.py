@@ -15,7 +15,7 @@ from seedbank.references.measures.photo import measure
 from seedbank.references.records import Reference
 from seedbank.storage import ObjectStore
 
-VERSION = 2
+VERSION = 3
 """Raise when a measure changes its meaning, comes or goes: photos are then measured anew."""
 HEADER = 262_144
 """Bytes of a file that are read for traces of compression: the tables of a JPEG lie before its picture."""

@@ -1,8 +1,7 @@
 """Measures of one photo: the numbers of :data:`seedbank.references.measures.catalogue.PHOTO`.
 
 Great Expectations judges them; nothing here knows a threshold. Pixels are measured on a copy whose longer side is :data:`SIDE` pixels: a
-threshold then means the same for a phone's 12 megapixels and for a scan, and a large photo costs little more than a small one. Only
-traces of compression are sought in the pixels as decoded.
+threshold then means the same for a phone's 12 megapixels and for a scan, and a large photo costs little more than a small one.
 """
 
 from __future__ import annotations
@@ -18,16 +17,12 @@ from PIL import Image
 
 SIDE = 256
 """Longer side in pixels at which pixels are measured."""
-DARK, BRIGHT = 2, 253
-"""Grey levels at and beyond which a sensor has nothing more to say."""
-BLOCK = 8
-"""Side of the blocks that JPEG and lossy WebP are made of."""
-BLOCK_WINDOW = 256
-"""Side of the middle of the photo in which traces of blocks are sought."""
 TILES = 16
 """Tiles a side in which detail along the sides is compared with detail inside."""
 FLAT, STEP = 1.0, 12.0
 """Grey levels: a line of a bar varies less, and a bar ends in a larger step, than any sensor's plain background."""
+STEPPING = 60
+"""Percent of the pixels of a line that must step where a bar ends."""
 NOISE_FLOOR = 4.0
 """Grey levels of detail that every photo may have along its sides."""
 STANDARD_LUMINANCE, STANDARD_FIRST = 57.625, 13.125
@@ -76,36 +71,10 @@ def laplacian(grey: Luma) -> Luma:
     return np.asarray(padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * inner)
 
 
-def noise(grey: Luma) -> float:
-    """Standard deviation of white noise, in grey levels, from a mask that cancels edges (Immerkær 1996, eq. 5)."""
-    if min(grey.shape) < 3:
-        return 0.0
-    # The mask [1 -2 1; -2 4 -2; 1 -2 1] as two passes; sigma = sqrt(pi / 2) * mean |grey * mask| / 6.
-    across = grey[:, :-2] - 2 * grey[:, 1:-1] + grey[:, 2:]
-    both = across[:-2] - 2 * across[1:-1] + across[2:]
-    return float(np.sqrt(np.pi / 2) * np.abs(both).mean() / 6)
-
-
-def blockiness(image: Image.Image) -> float:
-    """Steps between neighbouring pixels at the borders of 8-pixel blocks over steps elsewhere; 1 where there are no blocks.
-
-    Medians over columns and rows, so that a part's edge does not count; every offset of the blocks is tried, as a crop moves them.
-    """
-    left, top = (max(0, (side - BLOCK_WINDOW) // 2) for side in image.size)
-    window = image.crop((left, top, min(image.width, left + BLOCK_WINDOW), min(image.height, top + BLOCK_WINDOW)))
-    grey = np.asarray(window.convert("L"), dtype=np.float32)
-    return max(
-        _block_steps(np.abs(np.diff(grey, axis=1)).mean(axis=0)),
-        _block_steps(np.abs(np.diff(grey, axis=0)).mean(axis=1)),
-    )
-
-
 def border(grey: Luma) -> float:
     """Share of the picture, 0..1, that lies in flat bars along its sides, as a scan's or a film's frame leaves them."""
     height, width = grey.shape
-    rows, columns = (grey.mean(axis=1), grey.std(axis=1)), (grey.mean(axis=0), grey.std(axis=0))
-    top, bottom = _bar(*rows), _bar(rows[0][::-1], rows[1][::-1])
-    left, right = _bar(*columns), _bar(columns[0][::-1], columns[1][::-1])
+    top, bottom, left, right = (_bar(lines) for lines in (grey, grey[::-1], grey.T, grey.T[::-1]))
     inside = max(0, height - top - bottom) * max(0, width - left - right)
     return float(1 - inside / (height * width))
 
@@ -151,33 +120,21 @@ def measure(image: Image.Image, original: bytes = b"", *, scaled: ScaledPhoto | 
         # Variance of the Laplacian (Pech-Pacheco et al. 2000).
         "sharpness": float(small.detail.var()),
         "exposure": float(grey.mean()) / 255,
-        "clipped": float(np.mean((grey <= DARK) | (grey >= BRIGHT))),
         "contrast": float(grey.std()) / 255,
-        "noise": noise(grey),
         "jpeg_quality": jpeg_quality(original),
-        "blockiness": blockiness(image),
         "border": border(grey),
         "edge_marks": edge_marks(small.detail),
     }
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def _block_steps(steps: Luma) -> float:
-    """Of steps in a row, the median at the most conspicuous offset in 8 over the median of all the others."""
-    count = len(steps) // BLOCK
-    if count < 4:
-        return 1.0
-    phases = np.median(steps[: count * BLOCK].reshape(count, BLOCK), axis=0)
-    # One grey level on both sides: a flat photo has no steps at all, and no blocks.
-    return float((phases.max() + 1) / (np.median(phases) + 1))
-
-
-def _bar(means: Luma, spreads: Luma) -> int:
+def _bar(lines: Luma) -> int:
     """How many lines, from the first on, are a flat bar that ends in a step; 0 when they are plain background."""
-    flat = spreads < FLAT
+    flat = lines.std(axis=1) < FLAT
     # argmin finds the first line that is not flat, and 0 where there is none.
     length = int(len(flat) if flat.all() else np.argmin(flat))
-    steps = np.abs(np.diff(means[: length + 2])) > STEP
+    # Most of a line must step: where a thing on a white ground begins, only some of its pixels do.
+    steps = np.percentile(np.abs(np.diff(lines[: length + 2], axis=0)), 100 - STEPPING, axis=1) > STEP
     return int(np.argmax(steps)) + 1 if steps.any() else 0
 
 

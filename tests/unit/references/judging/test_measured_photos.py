@@ -147,7 +147,7 @@ def test_no_photos_measure_as_nothing() -> None:
 
 def test_every_photo_says_why_it_is_in_or_out() -> None:
     photos = measured(GOOD, [0.0, 0.4, 0.8, 1.2, 1.21])
-    checks = [broken("2.jpg", photos, "sharpness"), broken("1.jpg", photos, "noise")]
+    checks = [broken("2.jpg", photos, "sharpness"), broken("1.jpg", photos, "edge_marks")]
     out = broken_by(checks, "critical")
     choice = choose_photos(photos, out, 3)
     said = {
@@ -156,7 +156,7 @@ def test_every_photo_says_why_it_is_in_or_out() -> None:
     }
     assert said["2.jpg"][0] is False
     assert said["2.jpg"][1].startswith("blurred: sharpness")
-    assert "note: noisy" in said["1.jpg"][1]
+    assert "note: marked" in said["1.jpg"][1]
     assert sum(chosen for chosen, _ in said.values()) == 3
     spare = [words for chosen, words in said.values() if not chosen and not words.startswith("blurred")]
     assert spare[0].startswith("usable, but not needed: the set is full with 3 photos, ")

@@ -7,21 +7,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
 from seedbank.references.measures.catalogue import PHOTO
-from seedbank.references.measures.photo import SIDE, ScaledPhoto, blockiness, jpeg_quality, measure, noise
+from seedbank.references.measures.photo import SIDE, ScaledPhoto, jpeg_quality, measure
 from support.photos import jpeg, photo
 
 
 def flat(level: int, size: tuple[int, int] = (300, 200)) -> Image.Image:
     return Image.new("RGB", size, (level, level, level))
-
-
-def grainy(sigma: float) -> Image.Image:
-    values = np.random.default_rng(1).normal(128, sigma, (SIDE, SIDE))
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
-
-
-def reopened(image: Image.Image, quality: int) -> Image.Image:
-    return Image.open(io.BytesIO(jpeg(image, quality))).convert("RGB")
 
 
 def test_what_is_measured_is_what_the_catalogue_names() -> None:
@@ -37,9 +28,6 @@ def test_an_empty_picture_measures_nothing() -> None:
         "sharpness": 0,
         "exposure": pytest.approx(128 / 255, abs=1e-4),
         "contrast": 0,
-        "clipped": 0,
-        "noise": 0,
-        "blockiness": 1,
         "border": 0,
         "edge_marks": 0,
     }
@@ -64,24 +52,12 @@ def test_blur_takes_sharpness_away() -> None:
     assert values[0] > 20 > values[3]
 
 
-def test_black_and_white_pixels_are_clipped() -> None:
-    picture = flat(255)
-    picture.paste((0, 0, 0), (0, 0, 150, 200))
-    picture.paste((128, 128, 128), (0, 0, 75, 200))
-    assert measure(picture)["clipped"] == pytest.approx(0.75, abs=0.01)
-
-
 def test_exposure_and_contrast_of_half_black_half_white_are_one_half() -> None:
     picture = flat(255)
     picture.paste((0, 0, 0), (0, 0, 150, 200))
     found = measure(picture)
     assert found["contrast"] == pytest.approx(0.5, abs=0.01)
     assert found["exposure"] == pytest.approx(0.5, abs=0.01)
-
-
-@pytest.mark.parametrize("sigma", [2.0, 8.0])
-def test_noise_is_measured_in_grey_levels(sigma: float) -> None:
-    assert noise(ScaledPhoto.of(grainy(sigma)).grey) == pytest.approx(sigma, rel=0.1)
 
 
 @pytest.mark.parametrize("quality", [10, 25, 50, 75, 90, 98])
@@ -104,14 +80,6 @@ def test_any_bytes_have_a_jpeg_quality_or_none(data: bytes, begins_right: bool) 
     assert np.isnan(found) or 1 <= found <= 100
 
 
-def test_strong_compression_leaves_blocks_wherever_the_photo_was_cropped() -> None:
-    original = photo("hook", 3, 400)
-    assert blockiness(original) < 1.1
-    assert blockiness(reopened(original, 90)) < 1.6
-    assert blockiness(reopened(original, 15)) > 1.6
-    assert blockiness(reopened(original, 15).crop((3, 5, 395, 390))) > 1.6
-
-
 def test_bars_along_the_sides_are_measured_and_a_plain_background_is_none() -> None:
     inside = photo("hook", 3, 300)
     framed = Image.new("RGB", (300, 400))
@@ -121,12 +89,18 @@ def test_bars_along_the_sides_are_measured_and_a_plain_background_is_none() -> N
     assert measure(flat(255))["border"] == 0
 
 
+def test_a_thing_on_studio_white_has_no_frame() -> None:
+    studio = flat(255)
+    studio.paste((40, 90, 30), (90, 45, 180, 150))
+    assert measure(studio)["border"] == 0
+
+
 def test_a_caption_at_the_edge_is_a_mark() -> None:
     clean = photo("hook", 3, 400)
     marked = clean.copy()
     ImageDraw.Draw(marked).text((8, 384), "(c) ACME 2026 stock", fill=(255, 255, 255))
     assert measure(clean)["edge_marks"] < 0.5
-    assert measure(marked)["edge_marks"] > 1
+    assert measure(marked)["edge_marks"] > 1.4
 
 
 def test_large_photos_are_measured_at_one_size_and_small_ones_as_they_are() -> None:

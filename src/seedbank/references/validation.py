@@ -67,7 +67,7 @@ from seedbank.references.rights import check_reference
 if TYPE_CHECKING:
     from torch import Tensor
 
-RULES = "5"
+RULES = "6"
 """Raise when measures or rules change their meaning: photos are then judged anew."""
 
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from seedbank.concepts import Concept, load_concept, load_concepts
+from seedbank.models.profiles import load_profile, parse_profile
 from seedbank.references.measures.catalogue import PHOTO, RELATION, SET
 from seedbank.references.rights import rights_from
 from seedbank.review.roster import load_roster
@@ -174,6 +175,13 @@ def test_the_example_of_a_concept_file_is_one(tmp_path: Path) -> None:
     (tmp_path / "wingnut.yaml").write_text(example, encoding="utf-8")
     concept = load_concept(tmp_path / "wingnut.yaml")
     assert (concept.name, others) == ("wingnut", [])
+
+
+def test_the_example_of_a_model_profile_is_one_and_pins_what_ships() -> None:
+    concept, profile = (yaml.safe_load(text) for text in pages.blocks(read(ROOT / "docs" / "your-model.md"), "yaml"))
+    found, shipped = parse_profile(profile, "the page"), load_profile(ROOT / "models" / "sdxl.yaml")
+    assert (found.pipeline, found.encoder, found.guard) == (shipped.pipeline, shipped.encoder, shipped.guard)
+    assert Concept.model_validate(concept).model == found.name
 
 
 def test_the_shipped_concept_files_are_some() -> None:

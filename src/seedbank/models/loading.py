@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from seedbank.errors import UsageError
 from seedbank.models.device import choose_dtype
 from seedbank.models.judges import Auditor, Embedder, load_auditor, load_encoder, load_guard
-from seedbank.models.pipelines import LoadedModel, load_pipeline
+from seedbank.models.pipelines import LoadedModel, read_pipeline
+from seedbank.models.placing import place_model
 from seedbank.models.profiles import ModelProfile, SamplerSettings
 from seedbank.selection.records import SamplerConfig
 
@@ -50,16 +51,21 @@ def load_models(profile: ModelProfile, *, device: torch.device = CPU) -> Models:
         UsageError: a part is missing or cannot be used, a setting cannot be, or encoder and guard are the same network.
         OutsideError: the hub could not be reached.
     """
-    model = load_model(profile, device=device)
+    # judges first: what they fill of a card is not free for the pipeline
     encoder, guard = load_profile_encoder(profile, device=device), load_profile_guard(profile, device=device)
     _check_independent(profile, encoder, guard)
-    return Models(profile, model, encoder, guard)
+    return Models(profile, load_model(profile, device=device, judge=encoder), encoder, guard)
 
 
-def load_model(profile: ModelProfile, *, device: torch.device = CPU) -> LoadedModel:
-    """The pipeline of ``profile``, in its precision, with its sampling; raises like :func:`load_models`."""
-    found = load_pipeline(profile.pipeline, dtype=choose_dtype(profile.precision, device), device=device)
-    return replace(found, sampler=settled(found.sampler, profile.sampler, where=f"the model profile {profile.name!r}"))
+def load_model(profile: ModelProfile, *, device: torch.device = CPU, judge: Embedder | None = None) -> LoadedModel:
+    """The pipeline of ``profile``, in its precision, with its sampling; raises like :func:`load_models`.
+
+    ``judge`` is the one whose gradient will be followed: on a card memory is planned for it too.
+    """
+    found = read_pipeline(profile.pipeline, dtype=choose_dtype(profile.precision, device))
+    sampler = settled(found.sampler, profile.sampler, where=f"the model profile {profile.name!r}")
+    place_model(found.pipeline, device, sampler, judge=judge)
+    return replace(found, sampler=sampler)
 
 
 def load_profile_encoder(profile: ModelProfile, *, device: torch.device = CPU) -> Embedder:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from seedbank.errors import UsageError
 from seedbank.models.card import ModelCard
 from seedbank.models.files import describe, find_model, quiet
+from seedbank.models.placing import ASSUMED_JUDGES, place_model
 from seedbank.models.weights import FULL, HALF, INDEX, PICKLES, PIPELINE, SAMPLING, UNUSED, form_of, parts_of
 from seedbank.selection.records import SamplerConfig
 
@@ -48,6 +49,8 @@ def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32, device: tor
 
     Asked again in one process for the files it loaded last, it gives the same object: use it, do not change it.
 
+    On a card its parts lie as memory allows for its usual size; :func:`read_pipeline` and :func:`~.placing.place_model` for another one.
+
     The scheduler that the repository ships is kept where the sampler reproduces it; else DDIM with the same noise schedule takes its
     place, which :attr:`LoadedModel.notes` says.
 
@@ -55,15 +58,22 @@ def load_pipeline(model: str, *, dtype: torch.dtype = torch.float32, device: tor
         UsageError: no such model, an unsupported family, pickled, missing or broken weights, or a repository that brings its own code.
         OutsideError: the hub could not be reached.
     """
+    found = read_pipeline(model, dtype=dtype)
+    place_model(found.pipeline, device, found.sampler, judges=ASSUMED_JUDGES)
+    return found
+
+
+def read_pipeline(model: str, *, dtype: torch.dtype = torch.float32) -> LoadedModel:
+    """As :func:`load_pipeline`, not put on any device: on the CPU, or where it was put when it was asked for before."""
     folder = find_model(model, PIPELINE, precision=str(dtype).removeprefix("torch."))
     # Before diffusers sees the folder, which would run code or unpickle weights while it loads.
     _check_parts(folder, _check_index(folder, model), model)
-    return _loaded(folder, describe(folder, source=model), model, dtype, device)
+    return _loaded(folder, describe(folder, source=model), model, dtype)
 
 
 # One, since models are large; the card is part of the key, so that changed files are loaded anew.
 @lru_cache(maxsize=1)
-def _loaded(folder: Path, card: ModelCard, model: str, dtype: torch.dtype, device: torch.device) -> LoadedModel:
+def _loaded(folder: Path, card: ModelCard, model: str, dtype: torch.dtype) -> LoadedModel:
     """Kept for the rest of the process, for the same files as ``card`` knows them: a scan asks for one model many times."""
     with quiet():
         pipeline = _load(folder, _check_index(folder, model), model, dtype)
@@ -73,7 +83,6 @@ def _loaded(folder: Path, card: ModelCard, model: str, dtype: torch.dtype, devic
             # Gradients are taken with respect to noise only; those of weights would cost memory.
             part.eval().requires_grad_(False)
     notes = _settle_scheduler(pipeline)
-    pipeline.to(device)
     return LoadedModel(pipeline, card, _sampler(folder, pipeline), notes)
 
 

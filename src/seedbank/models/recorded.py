@@ -52,14 +52,14 @@ def recorded_sampler(
     """
     import torch
 
-    from seedbank.models.pipelines import load_pipeline
+    from seedbank.models.pipelines import read_pipeline
+    from seedbank.models.placing import ASSUMED_JUDGES, place_model
     from seedbank.selection.sampling.sampler import make_sampler
 
     # In the arithmetic of the record, as another one draws other bytes.
     dtype, at = getattr(torch, config.dtype), device or torch.device("cpu")
-    found = _load(
-        card, lambda where: load_pipeline(where, dtype=dtype, device=at), what="model", source=source, option=option
-    )
+    found = _load(card, lambda where: read_pipeline(where, dtype=dtype), what="model", source=source, option=option)
+    place_model(found.pipeline, at, config, judges=ASSUMED_JUDGES)
     return make_sampler(found.pipeline, prompt, config)
 
 

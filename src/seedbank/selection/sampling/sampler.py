@@ -95,11 +95,12 @@ class Sampler:
         """The same network and prompt in ``count`` steps, for previews. Takes the same seeds."""
         config = self.config.model_copy(update={"num_inference_steps": count})
         schedule = make_schedule(self.scheduler, self.family.timing(count, config), self.family.device)
-        return replace(self, schedule=schedule, config=config, batch_sizes=BatchSizes())
+        return replace(self, schedule=schedule, config=config, batch_sizes=self.family.batch_sizes())
 
     def with_prompt(self, prompt: str) -> Sampler:
         """The same network and schedule for another prompt."""
-        return replace(self, condition=self.family.condition(prompt, self.config), batch_sizes=BatchSizes())
+        condition = self.family.condition(prompt, self.config)
+        return replace(self, condition=condition, batch_sizes=self.family.batch_sizes())
 
     def initial_state(self, noise: Tensor) -> State:
         """Before the first step: the noise ``[B, C, h, w]`` as the scheduler wants it."""
@@ -263,7 +264,8 @@ def make_sampler(
             f"expected a scheduler for the predictions of {type(pipeline).__name__}, got {type(own).__name__} "
             f"for {schedule.prediction!r}; use the scheduler that the model ships"
         )
-    sampler = Sampler(family, condition or family.condition(prompt, config), schedule, config, own)
+    told = condition or family.condition(prompt, config)
+    sampler = Sampler(family, told, schedule, config, own, family.batch_sizes())
     if config.negative_prompt and len(sampler.condition) == 1:
         raise UsageError(
             f"expected no negative prompt where nothing is guided by one, got {config.negative_prompt!r} for "

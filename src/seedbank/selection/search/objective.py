@@ -239,10 +239,12 @@ class Objective:
         What comes through the images is clipped there, so that the sum goes back through the decoder, which is expensive, once; what comes
         from the latents themselves is clipped to what then arrives.
         """
-        # The graph is kept because terms share the encoder's pass; a term may look at images only, or at latents only.
+        # The graph is kept because terms share the encoder's pass; a term may look at images only, or at latents only. The first one's
+        # comes last and lets it go: the decoder's way back is the peak of an iteration's memory.
         gradients = [
-            torch.autograd.grad(value.sum(), (images, final), retain_graph=True, allow_unused=True) for value in values
-        ]
+            torch.autograd.grad(values[row].sum(), (images, final), retain_graph=row > 0, allow_unused=True)
+            for row in reversed(range(len(values)))
+        ][::-1]
         weighted = list(zip(self.terms, gradients, strict=True))
         at_images = [term.weight * at_image for term, (at_image, _) in weighted if at_image is not None]
         at_latents = [term.weight * at_latent for term, (_, at_latent) in weighted if at_latent is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from seedbank.errors import UsageError
 from seedbank.selection.records import SamplerConfig
+from seedbank.selection.sampling.batches import BatchSizes, in_batches
 from seedbank.selection.sampling.families.precision import in_dtype
+from seedbank.selection.sampling.placement import Placement, placement_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Condition:
         rows = {name: values.repeat_interleave(batch, 0) for name, values in self.extra.items()}
         return replace(self, text=self.text.repeat_interleave(batch, 0), extra=rows)
 
+    def to(self, device: torch.device) -> Condition:
+        """The same on ``device``."""
+        rows = {name: values.to(device) for name, values in self.extra.items()}
+        return replace(self, text=self.text.to(device), extra=rows)
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -52,6 +59,10 @@ class Sampling:
 
 class Family(Protocol):
     """A family of pipelines. Latents are float32 and scaled to about unit variance; images are 0..1, not clamped."""
+
+    @property
+    def pipeline(self) -> Any:
+        """What it adapts."""
 
     @property
     def network(self) -> Any:
@@ -84,6 +95,13 @@ class Family(Protocol):
     @property
     def can_encode(self) -> bool:
         """Whether images can be turned into latents; without it there is no appearance term, no inversion and no codec matching."""
+
+    @property
+    def codec(self) -> Codec:
+        """The image codec."""
+
+    def batch_sizes(self) -> BatchSizes:
+        """How many images at once memory was planned for."""
 
     def sampling(self) -> Sampling:
         """How the model is usually sampled, judged from its class and scheduler."""
@@ -198,10 +216,21 @@ class Adapter:
         """Pixels that height and width must be multiples of."""
         return self.factor
 
+    @cached_property
+    def placement(self) -> Placement:
+        """Where the parts lie."""
+        return placement_of(self.pipeline)
+
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
-        return torch.device(self.network.device)
+        """Where the network computes."""
+        placed = self.placement
+        # planned, the network may be away while others have their turn; else its owner may move it at any time
+        return placed.device if placed.plan else torch.device(self.network.device)
+
+    def batch_sizes(self) -> BatchSizes:
+        """How many images at once memory was planned for."""
+        return self.placement.batch_sizes()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -223,13 +252,55 @@ class Adapter:
         """``[B, C, h, w]``, as they are."""
         return noise.to(self.device, self.dtype)
 
+    def condition(self, prompt: str, config: SamplerConfig) -> Condition:
+        """What the network is conditioned on for ``prompt``; each is encoded once, as the text encoders may have to be brought for it."""
+        asked = (prompt, config.negative_prompt, config.guidance_scale, config.height, config.width)
+        if asked not in self._conditions:
+            with torch.no_grad(), self.placement.encoding() as at:
+                self._conditions[asked] = self._condition(prompt, config, at).to(self.device)
+        return self._conditions[asked]
+
+    def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
+        """The network's output, guided."""
+        self.placement.turn("network")
+        found = self._predict(latents, timestep, condition, guidance_scale)
+        return self.placement.on_the_way_back("network", found)
+
     def decode(self, latents: Tensor) -> Tensor:
-        """Images in about 0..1."""
-        return self.codec.decode(latents)
+        """Images in about 0..1. Without a gradient in pieces that fit into memory, all at once where they do."""
+        self.placement.turn("codec")
+        if torch.is_grad_enabled() and latents.requires_grad:
+            # smaller pieces would save nothing: the graphs of all are kept
+            return self.placement.on_the_way_back("codec", self.codec.decode(latents))
+        return self._in_pieces(self.codec.decode, latents)
 
     def encode(self, images01: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Scaled latents of images in 0..1."""
-        return self.codec.encode(images01, generator)
+        self.placement.turn("codec")
+        # a generator draws another sequence for each size of piece
+        if generator is not None:
+            return self.codec.encode(images01, generator)
+        return self._in_pieces(self.codec.encode, images01)
+
+    def _in_pieces(self, work: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        pieces = in_batches(lambda piece: work(rows[piece]), len(rows), sizes=self._sizes, kind="decoding")
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    @cached_property
+    def _sizes(self) -> BatchSizes:
+        return self.batch_sizes()
+
+    @cached_property
+    def _conditions(self) -> dict[tuple[object, ...], Condition]:
+        return {}
+
+    def _condition(self, prompt: str, config: SamplerConfig, at: torch.device) -> Condition:
+        """What :meth:`condition` gives, wherever it is; the text encoders are ``at`` that device."""
+        raise NotImplementedError
+
+    def _predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
+        """What :meth:`predict` gives, with the network in place."""
+        raise NotImplementedError
 
 
 def guide(output: Tensor, branches: int, scale: float) -> Tensor:

@@ -39,8 +39,7 @@ class StableDiffusion3(Adapter):
             found["mu"] = self._shift(config, self.multiple, 1.16)
         return found
 
-    @torch.no_grad()
-    def condition(self, prompt: str, config: SamplerConfig) -> Condition:
+    def _condition(self, prompt: str, config: SamplerConfig, at: torch.device) -> Condition:
         """All encoders' states in one sequence, and the pooled ones."""
         guided = config.guidance_scale > 1
         # None, None: the second and third encoder get the same prompt
@@ -48,14 +47,14 @@ class StableDiffusion3(Adapter):
             prompt,
             None,
             None,
-            device=self.device,
+            device=at,
             do_classifier_free_guidance=guided,
             negative_prompt=config.negative_prompt or None,
         )
         extra = {"pooled_projections": torch.cat([pooled_empty, pooled]) if guided else pooled}
         return Condition(torch.cat([empty, text]) if guided else text, extra, self._cut(prompt, "text_encoder_3"))
 
-    def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
+    def _predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
         """The transformer's velocity, guided."""
         branches = len(condition)
         spread = condition.spread(len(latents))
@@ -117,20 +116,19 @@ class Flux(StableDiffusion3):
         # what FluxPipeline passes by default
         return found | {"sigmas": np.linspace(1.0, 1 / steps, steps)}
 
-    @torch.no_grad()
-    def condition(self, prompt: str, config: SamplerConfig) -> Condition:
+    def _condition(self, prompt: str, config: SamplerConfig, at: torch.device) -> Condition:
         """T5's states and CLIP's pooled one; always one branch."""
-        text, pooled, _ = self.pipeline.encode_prompt(prompt, None, device=self.device)
+        text, pooled, _ = self.pipeline.encode_prompt(prompt, None, device=at)
         extra = {"pooled_projections": pooled}
         if self.takes_guidance:
-            extra["guidance"] = torch.tensor([config.guidance_scale], device=self.device, dtype=torch.float32)
+            extra["guidance"] = torch.tensor([config.guidance_scale], device=at, dtype=torch.float32)
         return Condition(text, extra, self._cut(prompt, "text_encoder_2"))
 
     def pipeline_latents(self, noise: Tensor) -> Tensor:
         """``[B, h/2·w/2, 4C]``: packed."""
         return _pack(super().pipeline_latents(noise))
 
-    def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
+    def _predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
         """The transformer's velocity, from packed tokens and back."""
         _, _, height, width = latents.shape
         spread = condition.spread(len(latents))

@@ -44,16 +44,15 @@ class StableDiffusion(Adapter):
         """Just the number of steps."""
         return {"num_inference_steps": steps}
 
-    @torch.no_grad()
-    def condition(self, prompt: str, config: SamplerConfig) -> Condition:
+    def _condition(self, prompt: str, config: SamplerConfig, at: torch.device) -> Condition:
         """CLIP's states of the prompt, those of the negative prompt first when guided, and the guidance where it is an input."""
         guided = self._guided(config)
-        text, empty = self.pipeline.encode_prompt(prompt, self.device, 1, guided, config.negative_prompt or None)[:2]
+        text, empty = self.pipeline.encode_prompt(prompt, at, 1, guided, config.negative_prompt or None)[:2]
         tokenizer = self.pipeline.tokenizer
         cut = cut_off(prompt, [(tokenizer, tokenizer.model_max_length)])
-        return Condition(torch.cat([empty, text]) if guided else text, self._guidance(config), cut)
+        return Condition(torch.cat([empty, text]) if guided else text, self._guidance(config, at), cut)
 
-    def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
+    def _predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
         """The U-Net's output, guided."""
         branches, network = len(condition), self.network
         spread = condition.spread(len(latents))
@@ -68,13 +67,13 @@ class StableDiffusion(Adapter):
     def _guided(self, config: SamplerConfig) -> bool:
         return config.guidance_scale > 1 and not self.takes_guidance
 
-    def _guidance(self, config: SamplerConfig) -> dict[str, Tensor]:
+    def _guidance(self, config: SamplerConfig, at: torch.device) -> dict[str, Tensor]:
         """The guidance as the network's sinusoidal input; it was trained on the scale less one."""
         if not self.takes_guidance:
             return {}
         size = self.network.config.time_cond_proj_dim
         embedded = self.pipeline.get_guidance_scale_embedding(torch.tensor([config.guidance_scale - 1]), size)
-        return {"timestep_cond": embedded.to(self.device, self.network.dtype)}
+        return {"timestep_cond": embedded.to(at, self.network.dtype)}
 
     def _inputs(self, condition: Condition) -> dict[str, Any]:
         return dict(condition.extra)
@@ -89,13 +88,12 @@ class StableDiffusionXL(StableDiffusion):
         found = super().sampling()
         return Sampling(25, 5.0, found.side) if found.guidance == 7.5 else found
 
-    @torch.no_grad()
-    def condition(self, prompt: str, config: SamplerConfig) -> Condition:
+    def _condition(self, prompt: str, config: SamplerConfig, at: torch.device) -> Condition:
         """Both encoders' states and the pooled one; original and target size are the image's own, nothing is cropped."""
         pipe, guided = self.pipeline, self._guided(config)
         text, empty, pooled, pooled_empty = pipe.encode_prompt(
             prompt,
-            device=self.device,
+            device=at,
             num_images_per_prompt=1,
             do_classifier_free_guidance=guided,
             # None and not "": some SDXL models are trained with zeros instead of the empty prompt's states.
@@ -103,9 +101,9 @@ class StableDiffusionXL(StableDiffusion):
         )
         # the paper's micro-conditioning (section 2.2): original size, top left of the crop, target size
         sizes = [config.height, config.width, 0, 0, config.height, config.width]
-        extra = self._guidance(config) | {
+        extra = self._guidance(config, at) | {
             "text_embeds": torch.cat([pooled_empty, pooled]) if guided else pooled,
-            "time_ids": torch.tensor([sizes] * (1 + guided), dtype=text.dtype, device=self.device),
+            "time_ids": torch.tensor([sizes] * (1 + guided), dtype=text.dtype, device=at),
         }
         tokenizers = [tokenizer for tokenizer in (pipe.tokenizer, pipe.tokenizer_2) if tokenizer is not None]
         cut = cut_off(prompt, [(tokenizer, tokenizer.model_max_length) for tokenizer in tokenizers])

@@ -110,7 +110,7 @@ class Placement:
     def on_the_way_back(self, part: str, output: Tensor) -> Tensor:
         """``output`` of ``part``, whose turn it is again when a gradient arrives there."""
         if output.requires_grad and self.plan is not None and self.plan.offload != "none":
-            output.register_hook(lambda _gradient: self.turn(part))
+            output.register_hook(lambda _gradient: self.turn(part))  # type: ignore[no-untyped-call]
         return output
 
     def batch_sizes(self) -> BatchSizes:

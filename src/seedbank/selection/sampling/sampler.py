@@ -264,8 +264,8 @@ def make_sampler(
             f"expected a scheduler for the predictions of {type(pipeline).__name__}, got {type(own).__name__} "
             f"for {schedule.prediction!r}; use the scheduler that the model ships"
         )
-    told = condition or family.condition(prompt, config)
-    sampler = Sampler(family, told, schedule, config, own, family.batch_sizes())
+    rows = condition or family.condition(prompt, config)
+    sampler = Sampler(family, rows, schedule, config, own, family.batch_sizes())
     if config.negative_prompt and len(sampler.condition) == 1:
         raise UsageError(
             f"expected no negative prompt where nothing is guided by one, got {config.negative_prompt!r} for "

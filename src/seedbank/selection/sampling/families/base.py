@@ -96,10 +96,6 @@ class Family(Protocol):
     def can_encode(self) -> bool:
         """Whether images can be turned into latents; without it there is no appearance term, no inversion and no codec matching."""
 
-    @property
-    def codec(self) -> Codec:
-        """The image codec."""
-
     def batch_sizes(self) -> BatchSizes:
         """How many images at once memory was planned for."""
 

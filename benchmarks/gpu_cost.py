@@ -1,20 +1,24 @@
-"""What a gradient on the noise costs on a GPU: every mode against SeedSelect's full unroll, and what makes it faster.
+"""What a search and a gradient on the noise cost on a GPU: the product's own trial, every gradient mode, and what makes it faster.
 
-The Stable Diffusion 1.5 architecture with random weights (cost needs no training), 512x512, 20 steps at guidance 7.5; text states are
-random too. One run on one card, everything in it:
+The architectures of Stable Diffusion 1.5 (512x512) and SDXL (1024x1024) with random weights (cost needs no training), 20 steps with
+guidance. One run on one card, everything in it, for each model:
 
 1. the card's matrix rate, and the U-Net's operations;
-2. ``seedselect_v1``: the full unroll in float32 as released (U-Net gradient checkpointing, three VAE decodes, three ViT-H/14 passes);
-3. a plain sample and one iteration of each gradient mode in bfloat16, with one decode and one ViT-H/14 pass;
-4. the largest batch that fits, and the share of the matrix rate that the U-Net then reaches;
-5. before and after: fused attention, guidance in one batch, channels-last, compilation (with CUDA graphs, of all passes but the one
+2. a trial as ``seedbank optimise`` runs it (``gpu_trial.py``), preset ``fast``: seconds an iteration, images an hour, peak memory;
+3. ``seedselect_v1``: the full unroll in float32 as released (U-Net gradient checkpointing, three VAE decodes, three ViT-H/14 passes);
+4. a plain sample and one iteration of each gradient mode in bfloat16, with one decode and one ViT-H/14 pass;
+5. the largest batch that fits, and the share of the matrix rate that the U-Net then reaches;
+6. before and after: fused attention, guidance in one batch, channels-last, compilation (with CUDA graphs, of all passes but the one
    that keeps its graph).
 
-Writes ``gpu_cost.json`` and ``gpu_cost.md`` after every row, so that a run that is cut off loses nothing. Needs torch, transformers and
-diffusers; from this repository only ``seedbank.selection``.
+**State.** ``results/gpu_cost.*`` is of an earlier form of this program on an H200: Stable Diffusion 1.5 without rows 2, and its compilation
+was cut off. In this form, with trials and with SDXL, it has run on a CPU in toy sizes and never on a card.
 
-    python benchmarks/gpu_cost.py --seconds 200 --out $OUT
-    python benchmarks/gpu_cost.py --tiny --out /tmp/gpu_cost      # the same rows, toy sizes, on a CPU in a minute
+Writes ``gpu_cost.json`` and ``gpu_cost.md`` after every row, so that a run that is cut off loses nothing.
+
+    python benchmarks/gpu_cost.py --seconds 900 --out $OUT
+    python benchmarks/gpu_cost.py --models SDXL --seconds 500 --out $OUT
+    python benchmarks/gpu_cost.py --tiny --device cpu --out /tmp/gpu_cost      # the same rows, toy sizes, in some minutes
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import gc
 import json
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,11 +43,12 @@ sys.path.insert(0, str(ROOT / "src"))
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from gpu_trial import Networks, searched  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from seedbank.selection.records import SamplerConfig  # noqa: E402
 from seedbank.selection.sampling.batches import BatchSizes, join  # noqa: E402
-from seedbank.selection.sampling.families import Condition, StableDiffusion  # noqa: E402
+from seedbank.selection.sampling.families import Condition, StableDiffusion, StableDiffusionXL  # noqa: E402
 from seedbank.selection.sampling.gradients import value_and_grad  # noqa: E402
 from seedbank.selection.sampling.modes import Mode  # noqa: E402
 from seedbank.selection.sampling.sampler import Sampler  # noqa: E402
@@ -74,8 +80,61 @@ class Size:
     """The largest batch that is tried."""
     compiler: dict[str, str]
     """Options of ``torch.compile``; the toy sizes are only traced."""
+    texts: tuple[dict[str, Any], ...]
+    """The text encoders of the trial; two make it SDXL."""
+    guard: dict[str, Any]
+    """The trial's guard."""
+    tower_of_trial: dict[str, Any]
+    """The trial's encoder."""
+
+    @property
+    def extra(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of what the network is given beside text states, both branches."""
+        if len(self.texts) == 1:
+            return {}
+        return {"text_embeds": (2, self.texts[1]["projection_dim"]), "time_ids": (2, 6)}
+
+    @property
+    def family(self) -> MakeFamily:
+        """The product's adapter for it."""
+        return StableDiffusionXL if self.extra else StableDiffusion
+
+    @property
+    def networks(self) -> Networks:
+        """For a trial."""
+        return Networks(
+            unet=self.unet,
+            vae=self.vae,
+            texts=self.texts,
+            encoder=self.tower_of_trial,
+            guard=self.guard,
+            tokens=self.tokens,
+            side=self.side,
+            view=self.tower_of_trial["image_size"],
+            steps=self.steps,
+        )
 
 
+CLIP_L = {
+    "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "projection_dim": 768,
+}  # fmt: skip
+CLIP_G = {
+    "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20,
+    "projection_dim": 1280,
+}  # fmt: skip
+VIT_L = {
+    "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "patch_size": 14, "image_size": 224, "projection_dim": 768,
+}  # fmt: skip
+DINOV2 = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "patch_size": 14, "image_size": 518}
+TINY_TEXT = {
+    "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "projection_dim": 16,
+}  # fmt: skip
+TINY_TOWER = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8,
+    "image_size": 32, "projection_dim": 16,
+}  # fmt: skip
 REAL = Size(
     unet={
         "sample_size": 64,
@@ -111,6 +170,31 @@ REAL = Size(
     batch=4,
     most=256,
     compiler={"mode": "reduce-overhead"},
+    texts=(CLIP_L,),
+    guard=DINOV2,
+    tower_of_trial=VIT_L,
+)
+REAL_XL = replace(
+    REAL,
+    unet={
+        "sample_size": 128,
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "layers_per_block": 2,
+        "transformer_layers_per_block": (1, 2, 10),
+        "cross_attention_dim": 2048,
+        "attention_head_dim": (5, 10, 20),
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+    side=1024,
+    width=2048,
+    batch=2,
+    most=32,
+    texts=(CLIP_L, CLIP_G),
 )
 TINY = Size(
     unet={
@@ -148,7 +232,30 @@ TINY = Size(
     batch=2,
     most=4,
     compiler={"backend": "eager"},
+    texts=(TINY_TEXT,),
+    guard={
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "patch_size": 8,
+        "image_size": 32,
+    },
+    tower_of_trial=TINY_TOWER,
 )
+TINY_XL = replace(
+    TINY,
+    unet={
+        **TINY.unet,
+        "cross_attention_dim": 32,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 6 * 8 + 16,
+    },
+    width=32,
+    texts=(TINY_TEXT, TINY_TEXT),
+)
+MODELS = {"SD 1.5": (REAL, TINY), "SDXL": (REAL_XL, TINY_XL)}
+"""Real and toy sizes."""
 
 
 @dataclass
@@ -158,7 +265,15 @@ class Report:
     folder: Path
     budget: float
     machine: dict[str, Any]
+    model: str = ""
+    until: float = 0.0
+    """Seconds that the rows of the model may take together."""
     rows: list[dict[str, Any]] = field(default_factory=list)
+    _begun: float = field(default_factory=time.monotonic)
+
+    def begin(self, model: str, seconds: float) -> None:
+        """The rows of ``model``, which may take ``seconds`` together."""
+        self.model, self.until, self._begun = model, seconds, time.monotonic()
 
     @property
     def left(self) -> float:
@@ -167,9 +282,10 @@ class Report:
 
     def add(self, name: str, work: Callable[[], dict[str, Any]], *, needs: float = 2.0) -> dict[str, Any]:
         """Run ``work`` and keep what it measured, or why it could not; ``needs`` is the least time it is begun with."""
-        row: dict[str, Any] = {"name": name, "at": round(time.monotonic() - START, 1)}
-        if self.left < needs:
-            row["skipped"] = f"{self.left:.0f} s of the budget left, {needs:.0f} needed"
+        row: dict[str, Any] = {"model": self.model, "name": name, "at": round(time.monotonic() - START, 1)}
+        left = min(self.left, self.until - (time.monotonic() - self._begun))
+        if left < needs:
+            row["skipped"] = f"{left:.0f} s of the budget left, {needs:.0f} needed"
         else:
             try:
                 row |= work()
@@ -190,11 +306,17 @@ class Report:
 
     def _table(self) -> str:
         machine = ", ".join(f"{name} {value}" for name, value in self.machine.items())
-        lines = [machine, "", "| what | seconds | peak GiB | more |", "|---|---|---|---|"]
+        lines = [machine, "", "| model | what | seconds | peak GiB | more |", "|---|---|---|---|---|"]
         for row in self.rows:
-            more = {key: value for key, value in row.items() if key not in ("name", "at", "seconds", "peak_gib", "all")}
+            more = {
+                key: value
+                for key, value in row.items()
+                if key not in ("model", "name", "at", "seconds", "peak_gib", "all")
+            }
             text = ", ".join(f"{key} {value}" for key, value in more.items())
-            lines.append(f"| {row['name']} | {row.get('seconds', '')} | {row.get('peak_gib', '')} | {text} |")
+            lines.append(
+                f"| {row['model']} | {row['name']} | {row.get('seconds', '')} | {row.get('peak_gib', '')} | {text} |"
+            )
         return "\n".join(lines) + "\n"
 
 
@@ -230,15 +352,32 @@ class Parts:
 def main() -> None:
     """Run all rows that fit into the time."""
     options = _options()
-    device = torch.device("cuda" if torch.cuda.is_available() and not options.tiny else "cpu")
-    size = TINY if options.tiny else REAL
+    device = torch.device(_device(options))
     report = Report(Path(options.out), options.seconds, machine(device))
+    for number, name in enumerate(options.models):
+        # what is left is shared between the models that are left
+        report.begin(name, report.left / (len(options.models) - number))
+        of_model(report, MODELS[name][options.tiny], device, Path(options.work or tempfile.mkdtemp()) / name)
+    report.write()
+    print((report.folder / "gpu_cost.md").read_text())
+
+
+def _device(options: argparse.Namespace) -> str:
+    return str(options.device or ("cuda" if torch.cuda.is_available() and not options.tiny else "cpu"))
+
+
+def of_model(report: Report, size: Size, device: torch.device, work: Path) -> None:
+    """All rows of one model."""
     torch.manual_seed(0)
+    rate = report.add("matrix rate, bfloat16", lambda: matrix_rate(size, device)).get("tflops", 0.0)
+    trial = partial(searched, size.networks, work, preset="fast", device=str(device))
+    report.add("seedbank optimise, preset fast", trial, needs=60)
+    forget_models()
     parts: list[Parts] = []
     report.add("build the networks", lambda: {"seconds": timed(lambda: parts.append(build(size, device)), device)})
-    rate = report.add("matrix rate, bfloat16", lambda: matrix_rate(size, device)).get("tflops", 0.0)
+    if not parts:
+        return
     flops = report.add("U-Net, one image with guidance", lambda: count(size, parts[0], device)).get("tflop", 0.0)
-
     old = report.add("seedselect_v1 full unroll, float32", lambda: seedselect(size, parts[0], device), needs=20)
     fast = parts.pop().cast(torch.bfloat16)
     tidy()
@@ -258,8 +397,14 @@ def main() -> None:
         needs=15,
     )
     compilation(report, size, fast, device, flops, rate)
-    report.write()
-    print((report.folder / "gpu_cost.md").read_text())
+
+
+def forget_models() -> None:
+    """Let go of the pipeline that the trial's process keeps for the next one."""
+    from seedbank.models import pipelines
+
+    pipelines._loaded.cache_clear()
+    tidy()
 
 
 def build(size: Size, device: torch.device) -> Parts:
@@ -277,7 +422,7 @@ def build(size: Size, device: torch.device) -> Parts:
     return Parts(*(network.eval().requires_grad_(False) for network in networks), goal)
 
 
-def make(size: Size, parts: Parts, device: torch.device, family: MakeFamily = StableDiffusion) -> Sampler:
+def make(size: Size, parts: Parts, device: torch.device, family: MakeFamily | None = None) -> Sampler:
     """The product's sampler over these networks, with random text states."""
     from diffusers import DDIMScheduler
 
@@ -297,23 +442,57 @@ def make(size: Size, parts: Parts, device: torch.device, family: MakeFamily = St
     )
     text = torch.randn(2, size.tokens, size.width, generator=torch.Generator().manual_seed(1))
     schedule = make_schedule(scheduler, {"num_inference_steps": size.steps}, device)
-    condition = Condition(text.to(device, parts.unet.dtype))
-    return Sampler(family(pipeline), condition, schedule, config, scheduler)
+    extra = {name: torch.randn(*shape).to(device, parts.unet.dtype) for name, shape in size.extra.items()}
+    condition = Condition(text.to(device, parts.unet.dtype), extra)
+    return Sampler((family or size.family)(pipeline), condition, schedule, config, scheduler)
 
 
+@dataclass(frozen=True)
 class TwoCalls(StableDiffusion):
     """Guidance with one call of the network for each branch."""
 
+    inner: Any = None
+
     def predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
         """As the family's, one branch after the other."""
-        branches = (replace(condition, text=condition.text[row : row + 1]) for row in range(2))
-        without, with_text = (super(TwoCalls, self).predict(latents, timestep, one, 1.0) for one in branches)
+        without, with_text = (
+            self.inner.predict(latents, timestep, branch(condition, row), 1.0) for row in range(len(condition))
+        )
         return without + guidance_scale * (with_text - without)
+
+
+def branch(condition: Condition, row: int) -> Condition:
+    """One row of it alone."""
+    extra = {name: values[row : row + 1] for name, values in condition.extra.items()}
+    return replace(condition, text=condition.text[row : row + 1], extra=extra)
+
+
+def two_calls(size: Size) -> MakeFamily:
+    """The size's family with :class:`TwoCalls`."""
+    return lambda pipeline: TwoCalls(pipeline, size.family(pipeline))
+
+
+def compiled_family(size: Size, graph: Any) -> MakeFamily:
+    """The size's family whose network is compiled where no gradient is wanted: all steps but one of a one_vjp."""
+    kind = CompiledXL if size.extra else Compiled
+    return partial(kind, graph=graph)
 
 
 @dataclass(frozen=True)
 class Compiled(StableDiffusion):
     """A compiled network where no gradient is wanted: all steps but one of a one_vjp. It saves the compilation of a second graph."""
+
+    graph: Any = None
+
+    @property
+    def network(self) -> Any:
+        """The U-Net, compiled or as it is."""
+        return self.pipeline.unet if torch.is_grad_enabled() else _Called(self.pipeline.unet, self.graph)
+
+
+@dataclass(frozen=True)
+class CompiledXL(StableDiffusionXL):
+    """The same for SDXL."""
 
     graph: Any = None
 
@@ -433,13 +612,13 @@ def before_and_after(report: Report, size: Size, parts: Parts, device: torch.dev
     """One change after another, each kept for the next, on one image and on a few."""
     from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-    def row(family: MakeFamily = StableDiffusion) -> dict[str, Any]:
+    def row(family: MakeFamily | None = None) -> dict[str, Any]:
         return costs(size, parts, device, family, (1, size.batch), flops, rate)
 
     def unfused() -> dict[str, Any]:
         parts.unet.set_attn_processor(AttnProcessor())
         try:
-            return row(TwoCalls)
+            return row(two_calls(size))
         finally:
             parts.unet.set_attn_processor(AttnProcessor2_0())
 
@@ -449,7 +628,7 @@ def before_and_after(report: Report, size: Size, parts: Parts, device: torch.dev
         return row()
 
     report.add("attention unfused, guidance in two calls", unfused, needs=12)
-    report.add("+ fused attention", lambda: row(TwoCalls), needs=12)
+    report.add("+ fused attention", lambda: row(two_calls(size)), needs=12)
     report.add("+ guidance in one batch (the product)", row, needs=12)
     report.add("+ channels-last", channels_last, needs=12)
 
@@ -458,7 +637,7 @@ def compilation(report: Report, size: Size, parts: Parts, device: torch.device, 
     """The last change; it comes at the end because compiling takes a minute."""
 
     def compiled(batch: int) -> dict[str, Any]:
-        family = partial(Compiled, graph=torch.compile(parts.unet, dynamic=False, **size.compiler))
+        family = compiled_family(size, torch.compile(parts.unet, dynamic=False, **size.compiler))
         sampler = make(size, parts, device, family)
         spent = timed(lambda: sampler.with_steps(2).denoise(draw_noise(sampler, batch)), device)
         return {"seconds_to_compile": spent} | costs(size, parts, device, family, (batch,), flops, rate)
@@ -472,7 +651,7 @@ def costs(
     size: Size,
     parts: Parts,
     device: torch.device,
-    family: MakeFamily,
+    family: MakeFamily | None,
     batches: Sequence[int],
     flops: float,
     rate: float,
@@ -565,9 +744,12 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=200, help="rows that would not fit into this are skipped")
+    parser.add_argument("--seconds", type=float, default=900, help="rows that would not fit into this are skipped")
     parser.add_argument("--out", default=str(Path(__file__).parent / "results"), help="folder of the two files")
-    parser.add_argument("--tiny", action="store_true", help="toy sizes on the CPU, to see that every row runs")
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--device", default="", help="default: the card, and the CPU for --tiny")
+    parser.add_argument("--work", default="", help="folder of the trials' models and banks; default a temporary one")
+    parser.add_argument("--tiny", action="store_true", help="toy sizes, to see that every row runs")
     return parser.parse_args()
 
 

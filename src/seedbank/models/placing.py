@@ -74,3 +74,9 @@ def _planned(
     if judge is None:
         costs = replace(costs, views=ASSUMED_VIEWS)
     return plan_memory(replace(weights, judges=judges), costs, free)
+
+
+def decoding(pipeline: Any) -> dict[str, str]:
+    """For the record of what images were drawn with: that they were decoded in tiles, where they were. Nothing else planned changes one."""
+    plan = placement_of(pipeline).plan
+    return {"decoding": "in tiles"} if plan and plan.vae_tiling else {}

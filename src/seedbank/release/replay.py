@@ -125,6 +125,8 @@ def replay_files(
     progress: Callable[[int, int], None] | None = None,
 ) -> ReplayReport:
     """The same for the files of a release, wherever they were read from."""
+    from seedbank.models.placing import decoding
+
     if MANIFEST not in files:
         raise VerificationError(f"expected {MANIFEST} in the release, it is missing; get the release again")
     manifest = Manifest.from_bytes(files[MANIFEST])
@@ -140,7 +142,7 @@ def replay_files(
         images += [_compare(item, pixels) for item, pixels in zip(batch, drawn, strict=True)]
         if progress:
             progress(len(images), len(published))
-    now = drawing_software(sampler.family.device)
+    now = drawing_software(sampler.family.device) | decoding(sampler.family.pipeline)
     return ReplayReport(tuple(images), tuple(differences(manifest.software, now)))
 
 

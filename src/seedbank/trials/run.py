@@ -228,6 +228,8 @@ class _Keeper:
 def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
     """Write blobs first, then the record that names them, then the ledger."""
 
+    from seedbank.models.placing import decoding
+
     plain = tuple(_keep(bank, inputs.folder, image, image.seed) for image in selection.plain)
     candidates = tuple(_keep(bank, inputs.folder, find.image, find.start) for find in selection.finds)
     bank.store.put(f"{inputs.folder}/pool.safetensors", selection.pool.to_safetensors())
@@ -248,7 +250,7 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
             sampler=selection.config,
             recipe=selection.recipe,
             code_version=inputs.code,
-            software=drawing_software(inputs.models.model.device),
+            software=drawing_software(inputs.models.model.device) | decoding(inputs.models.model.pipeline),
             pool=selection.pool.statistics(),
             plain=plain,
             candidates=candidates,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from seedbank.errors import OutOfMemory
+from seedbank.models.placing import decoding
 from seedbank.selection.sampling.gradients import Evaluation, ValueAndGrad, value_and_grad
 from seedbank.selection.sampling.memory import GIB, MemoryPlan, Weights
 from seedbank.selection.sampling.metering import rehearse
@@ -139,6 +140,11 @@ def test_a_planned_pipeline_follows_its_plan() -> None:
     assert seen[0].text_encoders == size_of([pipeline.text_encoder])
     assert (pipeline.vae.use_slicing, pipeline.vae.use_tiling) == (True, True)
     assert pipeline.unet.is_gradient_checkpointing
+    assert decoding(pipeline) == {"decoding": "in tiles"}
+    # planned for nothing else, everything is as it was
+    place(pipeline, CPU)
+    assert not (pipeline.vae.use_slicing or pipeline.vae.use_tiling or pipeline.unet.is_gradient_checkpointing)
+    assert decoding(pipeline) == {}
 
 
 def test_a_rehearsal_sees_what_recomputing_saves_and_leaves_everything_as_it_was() -> None:

@@ -143,7 +143,8 @@ def test_a_planned_pipeline_follows_its_plan() -> None:
     assert decoding(pipeline) == {"decoding": "in tiles"}
     # planned for nothing else, everything is as it was
     place(pipeline, CPU)
-    assert not (pipeline.vae.use_slicing or pipeline.vae.use_tiling or pipeline.unet.is_gradient_checkpointing)
+    assert (pipeline.vae.use_slicing, pipeline.vae.use_tiling) == (False, False)
+    assert not pipeline.unet.is_gradient_checkpointing
     assert decoding(pipeline) == {}
 
 

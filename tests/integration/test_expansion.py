@@ -251,7 +251,7 @@ def test_a_model_profile_says_where_its_local_folders_are(
     places = {"pipeline": "model", "encoder": "encoder", "guard": "guard"}
     write_profiles(tmp_path / "models", gone={field: str(folders[name]) for field, name in places.items()})
     monkeypatch.setenv("SEEDBANK_MODELS", str(tmp_path / "models"))
-    done = _seedbank(local, "expand", local.trial.candidates[0].seed[:12], "-n", "2", "--json")
+    done = _seedbank(local, "expand", local.trial.candidates[0].seed[:12], "-n", "1", "--json")
     assert done.returncode == 0, done.stderr
 
 

@@ -10,7 +10,7 @@ TESTS ?= tests
 
 BIN := .venv/bin
 
-.PHONY: help demo test lint format train-model bench setup clean distclean
+.PHONY: help demo test numerics lint format train-model bench setup clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list what can be made
@@ -28,6 +28,9 @@ ifeq ($(TESTS),tests)
 else
 	@exec $(BIN)/python -m pytest $(TESTS)
 endif
+
+numerics: setup ## the tests that compute, with each kind of kernel this processor has and with 1, 2 and 8 threads
+	@exec scripts/numerics
 
 lint: setup ## ruff, mypy --strict, and which part may import which
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --cache-dir .seedbank/cache/imports

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seedbank.cli.output import JsonFlag, console, needs, print_json, table
+from seedbank.cli.output import JsonFlag, console, duration, needs, print_json, table
 from seedbank.settings import Settings
 
 if TYPE_CHECKING:
     from seedbank.models.profiles import ModelProfile
+    from seedbank.trials.check import Check
 
 app = typer.Typer(help="Models of your own: profiles, their files, and what they cost here.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of a model profile.")]
@@ -112,6 +113,89 @@ def fetch(
         _fetch(source, part, chosen, to)
     if to:
         console().print(f"carry {to} along and set HF_HOME={to.name} there; HF_ENDPOINT names a mirror to fetch from")
+
+
+@app.command()
+@needs("selection")
+def check(
+    name: Name,
+    prompt: Annotated[str, typer.Option(help="What to draw.")] = "a photo of a gear",
+    quick: Annotated[
+        bool, typer.Option(help="Leave out which gradient mode suits, which takes as long as some thirty images.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Load a profile here, draw one image beside the stock pipeline, and measure what a trial will take. Writes nothing but speeds.
+
+    Exit code 1: the two images differ, so a seed would draw something else elsewhere.
+
+    Example: seedbank models check engine --prompt "a photo of an engine"
+    """
+    from seedbank.cli.search import bars
+    from seedbank.models.device import at_work
+    from seedbank.models.profiles import load_profile, profile_path
+    from seedbank.trials.check import check_profile
+
+    settings = Settings.from_env()
+    profile = load_profile(profile_path(settings.models, name))
+    with bars() as report, at_work(settings, "nothing of the check is kept, it begins again") as device:
+        found = check_profile(profile, device=device, home=settings.home, prompt=prompt, quick=quick, progress=report)
+    if json:
+        print_json(found.to_dict())
+    else:
+        _print_check(found)
+    if refusal := found.refusal():
+        raise refusal
+
+
+def _print_check(found: Check) -> None:
+    out, sampler, beside = console(), found.sampler, found.comparison
+    out.print(
+        f"{found.profile}: {found.family} on {found.device}, {sampler.scheduler}, {sampler.num_inference_steps} steps, guidance "
+        f"{sampler.guidance_scale:g}, {sampler.width}x{sampler.height}, {sampler.dtype}, {sampler.batch_size} at once"
+        + (f", negative prompt {sampler.negative_prompt!r}" if sampler.negative_prompt else "")
+    )
+    for judge in found.judges:
+        out.print(f"{judge.part}: {judge.name}, a {judge.family}")
+    tokens = ", ".join(f"{each.count} of {each.limit}" for each in found.tokens)
+    out.print(
+        f"prompt {found.prompt!r}: {tokens} tokens" + (f"; the model does not see {found.cut!r}" if found.cut else "")
+    )
+    for note in found.notes:
+        out.print(f"note: {note}")
+    if found.memory:
+        out.print(f"memory: {found.memory}")
+    if beside is None:
+        out.print("not drawn with the stock pipeline, all of whose parts do not fit on this device at once")
+    else:
+        same = "the same image" if beside.same else "another image"
+        out.print(
+            f"beside the stock pipeline: {same}, levels differ by up to {beside.most}, {beside.mean:.3f} on average"
+        )
+    for what, each in (("a sample", found.sample), (f"a gradient ({found.mode})", found.gradient)):
+        most = each.mib(each.batch)
+        memory = f", {most / 1024:.1f} GiB held at most" if most else ""
+        out.print(f"{what}: {each.seconds:.2f} s an image, {each.batch} at once{memory}")
+    if found.calibration:
+        out.print(
+            f"gradient mode: {found.mode}, {found.calibration.reason}; images of the model's own stood in for references"
+        )
+    if found.advice:
+        out.print(found.advice)
+    rows = [
+        (
+            cost.preset,
+            duration(cost.seconds),
+            duration(cost.most_seconds),
+            cost.images,
+            cost.gradients,
+            f"{cost.network_evaluations} / {cost.most_network_evaluations}",
+            f"{cost.mib / 1024:.1f} GiB" if cost.mib else "",
+        )
+        for cost in found.presets
+    ]
+    columns = ("preset", "expected", "at most", "images", "with a gradient", "network evaluations", "memory")
+    out.print(table(f"a trial of {found.candidates} candidates here", columns, rows))
 
 
 def _wanted(profile: ModelProfile) -> list[tuple[str, str]]:

@@ -70,6 +70,15 @@ def visible(text: str, *, lines: bool = False) -> str:
     return "".join(char if char.isprintable() or (lines and char == "\n") else ascii(char)[1:-1] for char in text)
 
 
+def duration(seconds: float) -> str:
+    """Seconds for people, in two figures at most: ``40 s``, ``4 min``, ``2 h 10 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    hours, minutes = divmod(minutes if minutes < 60 else round(minutes / 5) * 5, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
     """One JSON document on standard output."""
     print(json.dumps(value, indent=2, ensure_ascii=False))

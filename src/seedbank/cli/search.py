@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seedbank.cli.output import JsonFlag, console, needs, open_bank, print_json, table
+from seedbank.cli.output import JsonFlag, console, duration, needs, open_bank, print_json, table
 from seedbank.errors import RefusedError, Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
     from seedbank.bank import Bank
     from seedbank.concepts import Concept
+    from seedbank.trials.pace import Forecast
     from seedbank.trials.records import Trial
-    from seedbank.trials.run import Report
+    from seedbank.trials.run import Foretell, Report
     from seedbank.trials.scan import Scan
 
 STAGES = {
@@ -45,7 +47,7 @@ def optimise(
 ) -> None:
     """Search for seeds that make the model draw CONCEPT, guided by its latest reference set.
 
-    Interrupted, it goes on where it was; asked again, it shows what it found.
+    Says first how long it will take. Interrupted, it goes on where it was; asked again, it shows what it found.
 
     Example: seedbank optimise wingnut --preset balanced
     """
@@ -55,8 +57,9 @@ def optimise(
     bank = open_bank()
     asked = _with_preset(bank.concept(concept), preset)
     askers = [asked.owner, *([requested_by] if requested_by else [])]
-    with bars() as report:
-        trial = run_trial(bank, asked, bank.newest(ReferenceSet, concept), requested_by=askers, progress=report)
+    references = bank.newest(ReferenceSet, concept)
+    with whole_bar() as (report, foretell):
+        trial = run_trial(bank, asked, references, requested_by=askers, progress=report, forecast=foretell)
     if json:
         print_json(trial.model_dump(mode="json"))
     else:
@@ -176,6 +179,56 @@ def bars() -> Iterator[Report]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield report
+
+
+@contextmanager
+def whole_bar() -> Iterator[tuple[Report, Foretell]]:
+    """One bar for a whole trial, with the stage and the time that is left; the estimate stands above it. On standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description:>15}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), _time_left())
+    with Progress(*columns, console=Console(stderr=True, soft_wrap=True)) as bar:
+        task = bar.add_task(STAGES["load"], total=1.0, forecast=None, at=0.0)
+
+        def report(stage: str, _done: int, _total: int) -> None:
+            bar.update(task, description=STAGES.get(stage, stage))
+
+        def foretell(forecast: Forecast) -> None:
+            if bar.tasks[0].fields["forecast"] is None:
+                bar.console.print(estimated(forecast))
+            bar.update(task, completed=forecast.share, forecast=forecast, at=time.monotonic())
+
+        yield report, foretell
+        bar.update(task, completed=1.0, forecast=None)
+
+
+def estimated(forecast: Forecast) -> str:
+    """What a search will take, in a sentence."""
+    rest = forecast.rest
+    work = (
+        f"{rest.images:.0f} images, {rest.gradients:.0f} of them with a gradient: about {rest.network_evaluations:.0f} network "
+        f"evaluations, at most {rest.most_network_evaluations}"
+    )
+    if forecast.left is None or forecast.most is None:
+        return f"to do: {work}; how long that takes is known after the first batch"
+    return f"about {duration(forecast.left)}, at most {duration(forecast.most)} ({work})"
+
+
+def _time_left() -> Any:
+    """A column with the time that is left, which runs between two forecasts."""
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class TimeLeft(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            forecast: Forecast | None = task.fields["forecast"]
+            if forecast is None or forecast.left is None:
+                return Text("")
+            left = max(forecast.left - (time.monotonic() - task.fields["at"]), 1.0)
+            return Text(f"about {duration(left)} left")
+
+    return TimeLeft()
 
 
 def _print_trial(trial: Trial) -> None:

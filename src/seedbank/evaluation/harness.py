@@ -18,7 +18,7 @@ from torch import Tensor
 
 from seedbank.errors import UsageError
 from seedbank.evaluation.machine import machine
-from seedbank.evaluation.memory import PeakMemory
+from seedbank.models.peak import PeakMemory
 from seedbank.selection.judging.acceptance import Acceptance, make_acceptance
 from seedbank.selection.judging.diversity import effective_number
 from seedbank.selection.judging.guard import Embed

@@ -6,6 +6,7 @@ are refused that cannot judge: one network that would be followed and accept at 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from pydantic import ValidationError
 
 from seedbank.errors import UsageError
 from seedbank.models.device import choose_dtype
+from seedbank.models.files import find_model
 from seedbank.models.judges import Auditor, Embedder, load_auditor, load_encoder, load_guard
+from seedbank.models.kinship import shared_text_encoder
 from seedbank.models.pipelines import LoadedModel, read_pipeline
 from seedbank.models.placing import place_model
 from seedbank.models.profiles import ModelProfile, SamplerSettings
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 
 CPU = torch.device("cpu")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,17 @@ def load_models(profile: ModelProfile, *, device: torch.device = CPU) -> Models:
     """Pipeline and judges of ``profile``, on one device.
 
     Raises:
-        UsageError: a part is missing or cannot be used, a setting cannot be, or encoder and guard are the same network.
+        UsageError: a part is missing or cannot be used, a setting cannot be, encoder and guard are the same network, or the guard is half
+            of the network that the pipeline reads with.
         OutsideError: the hub could not be reached.
     """
     # judges first: what they fill of a card is not free for the pipeline
     encoder, guard = load_profile_encoder(profile, device=device), load_profile_guard(profile, device=device)
     _check_independent(profile, encoder, guard)
-    return Models(profile, load_model(profile, device=device, judge=encoder), encoder, guard)
+    model = load_model(profile, device=device, judge=encoder)
+    for kin in kinships(profile, model):
+        log.warning("%s", kin)
+    return Models(profile, model, encoder, guard)
 
 
 def load_model(profile: ModelProfile, *, device: torch.device = CPU, judge: Embedder | None = None) -> LoadedModel:
@@ -116,3 +125,24 @@ def _check_independent(profile: ModelProfile, encoder: Embedder, guard: Embedder
 
 def _networks(card: ModelCard) -> tuple[ModelCard, ...]:
     return card.members or (card,)
+
+
+def kinships(profile: ModelProfile, model: LoadedModel) -> tuple[str, ...]:
+    """Encoders that are half of the network that ``model`` reads its prompts with, each as a warning.
+
+    Raises:
+        UsageError: a guard is.
+    """
+    for source in profile.guard:
+        if name := shared_text_encoder(model.pipeline, find_model(source, "guard")):
+            raise UsageError(
+                f"the guard {source!r} of the model profile {profile.name!r} and the pipeline's own {name} are halves of one network; "
+                "it would accept what the prompt already did, so name a guard of another family"
+            )
+    found = [(source, shared_text_encoder(model.pipeline, find_model(source, "encoder"))) for source in profile.encoder]
+    return tuple(
+        f"the encoder {source!r} and the pipeline's own {name} are halves of one network, so the search climbs what the model already "
+        "believes; an encoder of another family says more"
+        for source, name in found
+        if name
+    )

@@ -17,7 +17,7 @@ checkpoint. Its folder holds::
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,10 @@ from seedbank.records import canonical_json, sha256
 from seedbank.references.photos import reference_images
 from seedbank.storage.images import pixel_digest, png
 from seedbank.trials.code import code_version
+from seedbank.trials.estimate import Position, Search
+from seedbank.trials.pace import Forecast, Pace
 from seedbank.trials.records import Candidate, Trial, trial_folder
+from seedbank.trials.speeds import about, keep_speeds, read_speeds
 
 if TYPE_CHECKING:
     import torch
@@ -40,11 +43,14 @@ if TYPE_CHECKING:
     from seedbank.selection import Checkpoint, Event, Find, Recipe, ScoredImage, Selection
     from seedbank.selection.seeds import Seed
 
+DROPPED = ("others were more promising", "enough others are near enough")
+"""Why a start ends for the sake of others."""
 CHECKPOINT_EVERY, IMAGE_EVERY = 5, 2
 """Iterations between two checkpoints, and between two images of a start: some are at their end after four."""
 
 Report = Callable[[str, int, int], None]
 """Called with the stage (``load``, ``explore``, ``calibrate``, ``optimise``, ``draw``), units done, and units in all."""
+Foretell = Callable[[Forecast], None]
 
 
 def run_trial(
@@ -54,6 +60,7 @@ def run_trial(
     *,
     requested_by: Collection[str],
     progress: Report | None = None,
+    forecast: Foretell | None = None,
 ) -> Trial:
     """Search for seeds of ``concept``, or return the trial that already did.
 
@@ -64,6 +71,7 @@ def run_trial(
         requested_by: ids of everyone who asks for it now. They go on the ledger first, whether or not there is anything left to search;
             none of them may review images of the concept.
         progress: told how far it is.
+        forecast: told what is left and how long that will take, before the search begins and after every step of it.
 
     Raises:
         Unreachable: no seed of this model draws the concept; the ledger has the numbers.
@@ -76,14 +84,21 @@ def run_trial(
         )
     # First: whoever asks may not review, also where the trial is there already.
     bank.request("trial", concept=concept.name, subject=reference_set.digest, requested_by=requested_by)
-    report = progress or (lambda _stage, _done, _total: None)
+    report, foretell = progress or (lambda _stage, _done, _total: None), forecast or (lambda _forecast: None)
     from seedbank.models.device import at_work
 
     with at_work(bank.settings, f"the trial of {concept.name} goes on from its last checkpoint") as device:
-        return _run(bank, concept, reference_set, report, device)
+        return _run(bank, concept, reference_set, report, foretell, device)
 
 
-def _run(bank: Bank, concept: Concept, reference_set: ReferenceSet, report: Report, device: torch.device) -> Trial:
+def _run(
+    bank: Bank,
+    concept: Concept,
+    reference_set: ReferenceSet,
+    report: Report,
+    foretell: Foretell,
+    device: torch.device,
+) -> Trial:
     report("load", 0, 1)
     inputs = load_inputs(bank, concept, reference_set, device)
     report("load", 1, 1)
@@ -92,7 +107,7 @@ def _run(bank: Bank, concept: Concept, reference_set: ReferenceSet, report: Repo
     # An unreachable concept leaves no trial, only its entry on the ledger.
     _raise_if_known_unreachable(bank, concept.name, inputs.key)
     _start(bank, inputs)
-    selection = _select(bank, inputs, report)
+    selection = _select(bank, inputs, report, foretell)
     if selection.reachability == "unreachable":
         raise _unreachable(bank, inputs, selection)
     return _finish(bank, inputs, selection)
@@ -144,6 +159,24 @@ def load_inputs(bank: Bank, concept: Concept, reference_set: ReferenceSet, devic
     return Inputs(concept, reference_set, load_models(profile, device=device), profile.adapt(recipe))
 
 
+def search_of(inputs: Inputs) -> Search:
+    """How much work a trial is, before it begins."""
+    from seedbank.selection.sampling.sampler import make_sampler
+
+    model, policy = inputs.models.model, inputs.concept.policy.selection
+    # For any prompt: how many steps and branches there are does not depend on it.
+    sampler = make_sampler(model.pipeline, "", model.sampler)
+    return Search(
+        recipe=inputs.recipe,
+        starts=policy.candidates,
+        plain=policy.plain,
+        steps=len(sampler.steps),
+        branches=len(sampler.condition),
+        references=len(inputs.reference_set.references),
+        small=model.sampler.batch_size > 1,
+    )
+
+
 def _start(bank: Bank, inputs: Inputs) -> None:
     """Put the start on record, once."""
     bank.record_once(
@@ -155,10 +188,15 @@ def _start(bank: Bank, inputs: Inputs) -> None:
     )
 
 
-def _select(bank: Bank, inputs: Inputs, report: Report) -> Selection:
+def _select(bank: Bank, inputs: Inputs, report: Report, foretell: Foretell) -> Selection:
     from seedbank.selection import select
 
-    keeper = _Keeper(bank, inputs.folder, report)
+    subject = about(inputs.models, drawing_software(inputs.models.model.device))
+    pace = Pace(search_of(inputs), read_speeds(bank.settings.home, subject))
+    keeper = _Keeper(bank, inputs.folder, report, pace, foretell)
+    # Read before the search begins, whose first checkpoint overwrites it.
+    resume = keeper.resume()
+    foretell(pace.forecast())
     policy = inputs.concept.policy.selection
     selection = select(
         inputs.models.model.pipeline,
@@ -172,9 +210,9 @@ def _select(bank: Bank, inputs: Inputs, report: Report) -> Selection:
         root=inputs.concept.seed,
         config=inputs.models.model.sampler,
         observe=keeper,
-        # Read before the search begins, whose first checkpoint overwrites it.
-        resume=keeper.resume(),
+        resume=resume,
     )
+    keep_speeds(bank.settings.home, subject, pace.measured)
     # Beside the trial and not in it: a record must be the same bytes when it is made again.
     timing = _timing(selection, resumed=keeper.resumed)
     bank.store.put(f"{inputs.folder}/timing.json", json.dumps(timing, indent=2).encode())
@@ -194,11 +232,14 @@ class _Keeper:
     bank: Bank
     folder: str
     report: Report
+    pace: Pace
+    foretell: Foretell
     resumed: bool = False
 
     def __call__(self, event: Event) -> None:
         """Take note of one event."""
         self.report(event.stage, event.done, event.total)
+        self.foretell(self.pace.note(position_of(event), mode=mode_of(event.checkpoint)))
         last = event.done == event.total
         if last or event.done % IMAGE_EVERY == 0:
             self._keep_images(event)
@@ -214,6 +255,7 @@ class _Keeper:
         except KeyError:
             return None
         self.resumed = True
+        self.pace.resume(_resumed_at(found), mode=mode_of(found))
         return found
 
     def _keep_images(self, event: Event) -> None:
@@ -223,6 +265,39 @@ class _Keeper:
     @property
     def _checkpoint(self) -> str:
         return f"{self.folder}/checkpoint.safetensors"
+
+
+def position_of(event: Event) -> Position:
+    """Where a search is, by what it tells."""
+    state = event.checkpoint.state if event.checkpoint else None
+    if event.stage != "optimise" or not state:
+        return Position(stage=event.stage, done=event.done)
+    return Position(
+        stage="optimise",
+        done=event.done,
+        evaluated=len(event.images),
+        active=len(state.active),
+        ended=_ended(state.stopped_by),
+    )
+
+
+def _ended(reasons: Sequence[str]) -> int:
+    """How many starts ended by themselves."""
+    return sum(reason not in ("", *DROPPED) for reason in reasons)
+
+
+def _resumed_at(checkpoint: Checkpoint) -> Position:
+    state, pool = checkpoint.state, checkpoint.pool
+    if not state:
+        return Position(stage="explore", done=len(pool.previews) + len(pool))
+    return Position(
+        stage="optimise", done=state.evaluations - 1, active=len(state.active), ended=_ended(state.stopped_by)
+    )
+
+
+def mode_of(checkpoint: Checkpoint | None) -> str:
+    """The gradient mode that a search found to suit; empty where it has not measured that."""
+    return checkpoint.calibration.chosen if checkpoint and checkpoint.calibration else ""
 
 
 def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:

@@ -20,14 +20,16 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self.mib: float | None = None
+        self.before: float = 0.0
+        """MiB that were held already, models among them; 0 where the system does not say."""
         self._cuda = device if device.type == "cuda" else None
-        self._before = 0.0
 
     def __enter__(self) -> PeakMemory:
         if self._cuda:
             torch.cuda.reset_peak_memory_stats(self._cuda)
+            self.before = torch.cuda.memory_allocated(self._cuda) / 2**20
         else:
-            self._before = _reset_and_read()
+            self.before = _reset_and_read()
         return self
 
     def __exit__(
@@ -35,8 +37,8 @@ class PeakMemory:
     ) -> None:
         if self._cuda:
             self.mib = torch.cuda.max_memory_allocated(self._cuda) / 2**20
-        elif self._before:
-            self.mib = max(_status("VmHWM") - self._before, 0.0)
+        elif self.before:
+            self.mib = max(_status("VmHWM") - self.before, 0.0)
 
 
 def _reset_and_read() -> float:

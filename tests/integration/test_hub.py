@@ -128,11 +128,20 @@ def test_a_judge_is_fetched_without_what_lies_beside_it(server: Hub, home: Path)
     assert describe(found, source=f"maker/judge@{commit(0)}").content == describe(found, source="x/y").content
 
 
-@pytest.mark.parametrize("source", ["maker/judge", "maker/judge@main", "maker/judge@abc123", "no such folder"])
+@pytest.mark.parametrize("source", ["maker/judge", "maker/judge@main", "maker/judge@abc123"])
 def test_a_name_that_can_move_is_refused(server: Hub, home: Path, source: str) -> None:
     server.add("maker/judge", JUDGE)
     with pytest.raises(
         UsageError, match=r"repository@revision with the 40-digit commit, got .*; branches and tags can move, so pin"
+    ):
+        find_model(source, "guard")
+    assert not server.seen
+
+
+@pytest.mark.parametrize("source", ["no such folder", "./gone", "/gone/judge", "gone"])
+def test_a_path_that_leads_nowhere_is_no_repository(server: Hub, home: Path, source: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"no folder '{source}': it was moved or removed, or it is meant from another place"
     ):
         find_model(source, "guard")
     assert not server.seen

@@ -41,7 +41,9 @@ def drawn(pipeline: Any, *, card: ModelCard = CARD, steps: int = 4, **changes: A
     usual = {"num_inference_steps": steps, "height": side, "width": side, "batch_size": 1}
     config = default_config(pipeline).model_copy(update={**usual, **changes})
     sampler = make_sampler(pipeline, PROMPT, config)
-    found = FoundSeed(plain_seed("0", 3, sampler.noise_shape), PROMPT, card, sampler.config, "trial 0 of cog", False)
+    found = FoundSeed(
+        plain_seed("0", 3, sampler.noise_shape), PROMPT, card, sampler.config, "trial 0 of cog", "cog", False
+    )
     index = {"_class_name": type(pipeline).__name__, **pipeline.config}
     return Drawn(found, sampler, ModelFolder(Path("nowhere"), index, named=False))
 

@@ -39,6 +39,11 @@ def _saved(kind: Any, config: Any, folder: Path, seed: int) -> Path:
     import torch
 
     torch.manual_seed(seed)
-    kind(config).save_pretrained(folder)
+    return saved(kind(config), folder)
+
+
+def saved(judge: Any, folder: Path) -> Path:
+    """A judge in ``folder``, with what it says of images."""
+    judge.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
     return folder

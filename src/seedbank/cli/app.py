@@ -8,8 +8,10 @@ A command's module is imported when the command runs or its help is asked for, a
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -99,13 +101,32 @@ def main() -> None:
     """Run the command line and exit with its code."""
     share_cores()
     try:
-        app()
+        with _warnings_told():
+            app()
     except SeedbankError as error:
         _fail(error)
     except ModuleNotFoundError as error:
         if (needed := missing_extra(error)) is None:
             raise
         _fail(needed)
+
+
+class _OneLine(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from seedbank.cli.output import visible
+
+        print(visible(record.getMessage()), file=sys.stderr)
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """What a stage warns of stands on standard error, one line each, whatever a library has made of logging."""
+    log, handler = logging.getLogger("seedbank"), _OneLine(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _single(name: str, function: Any) -> typer.Typer:

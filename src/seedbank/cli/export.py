@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from seedbank.cli.output import JsonFlag, console, needs, open_bank, print_json, waiting
+from seedbank.cli.output import JsonFlag, console, known_place, needs, open_bank, print_json, waiting
 from seedbank.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def export(
     if to not in get_args(Tool):
         raise UsageError(f"expected --to {', '.join(get_args(Tool))}, got {to!r}")
     found = _find(find, release)
+    model = model or known_place(open_bank(), found.concept, found.model)
     folder = out or Path(f"{found.seed.digest[:12]}-{to}")
     with waiting("loading the model"):
         exported = export_seed(found, cast("Tool", to), folder, model=model)

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from seedbank.bank import Bank
+from seedbank.errors import UsageError
 from seedbank.extras import Extra, require
 from seedbank.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from seedbank.models.card import ModelCard
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 """The ``--json`` option every command has."""
@@ -44,6 +47,18 @@ def needs(extra: Extra) -> Callable[[Callable[P, T]], Callable[P, T]]:
 def open_bank() -> Bank:
     """The bank that the environment names."""
     return Bank.open(Settings.from_env())
+
+
+def known_place(bank: Bank, concept: str, model: ModelCard) -> str | None:
+    """Where the pipeline of a record lies, as the concept's model profile says, for one in a local folder: records do not say that."""
+    from seedbank.models.card import FOLDER
+
+    if model.source != FOLDER:
+        return None
+    try:
+        return bank.profile(bank.concept(concept).model).pipeline
+    except UsageError:  # a concept or profile that is no longer there says nothing; the caller then asks for the place
+        return None
 
 
 def console() -> Console:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seedbank.cli.output import JsonFlag, console, needs, open_bank, print_json, table, visible, waiting
+from seedbank.cli.output import JsonFlag, console, known_place, needs, open_bank, print_json, table, visible, waiting
 from seedbank.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def replay(
     from seedbank.settings import Settings
 
     files = release_files(release)
+    model = model or _place(release, files)
     computing = at_work(Settings.from_env(), "nothing of the replay is kept, it begins again")
     with waiting("loading the model") as update, computing as device:
         report = replay_files(
@@ -133,6 +134,16 @@ def replay(
         raise RefusedError(report.explain())
     if not json:
         console().print(report.explain())
+
+
+def _place(release: str, files: Files) -> str | None:
+    """Where the model of an own release lies, if in a folder; of a release that came from elsewhere its receiver says it."""
+    from seedbank.release.records import MANIFEST, Manifest
+
+    if _is_folder(release) or MANIFEST not in files:
+        return None
+    manifest = Manifest.from_bytes(files[MANIFEST])
+    return known_place(open_bank(), manifest.concept, manifest.model)
 
 
 def _pixels(image: Replayed) -> str:
@@ -237,10 +248,14 @@ def release_files(release: str) -> Files:
     from seedbank.release.records import newest_release_folder
     from seedbank.release.verify import read_folder, read_stored
 
-    if Path(release).is_dir() or "/" in release:
+    if _is_folder(release):
         return read_folder(Path(release))
     bank = open_bank()
     return read_stored(bank, newest_release_folder(bank, release))
+
+
+def _is_folder(release: str) -> bool:
+    return Path(release).is_dir() or "/" in release
 
 
 def _print_dossier(bank: Bank, dossier: Dossier, answers: dict[int, Decision | None]) -> None:

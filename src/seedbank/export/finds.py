@@ -30,6 +30,7 @@ class FoundSeed:
     sampler: SamplerConfig
     origin: str
     """Where it was found, in words."""
+    concept: str
     released: bool
     """Whether it comes from a release, so that two people approved its image."""
 
@@ -68,6 +69,7 @@ def find_seed(bank: Bank, digest: str) -> FoundSeed:
         model=record.model,
         sampler=record.sampler,
         origin=f"{record.KIND} {record.key[:12]} of {record.concept}",
+        concept=record.concept,
         released=False,
     )
 
@@ -96,6 +98,7 @@ def released_seed(files: Files, digest: str) -> FoundSeed:
         model=manifest.model,
         sampler=manifest.sampler,
         origin=f"release of dossier {manifest.dossier[:12]} of {manifest.concept}",
+        concept=manifest.concept,
         released=True,
     )
 

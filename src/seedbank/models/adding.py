@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seedbank.errors import UsageError
 from seedbank.models.card import SHIPPED
-from seedbank.models.client import named, pinned
+from seedbank.models.client import may_be_repository, named, pinned
 from seedbank.models.profiles import SUFFIX, ModelProfile, parse_profile
 
 ENCODER = "google/siglip2-base-patch16-256@3f9f96cb90da5dbc758b01813f2f6f1aee24c1ab"
@@ -93,7 +93,7 @@ def commits_of(sources: Sequence[str], resolve: Callable[[str], str]) -> dict[st
 
 
 def _on_a_hub(source: str) -> bool:
-    return source != SHIPPED and not Path(source).expanduser().is_dir()
+    return source != SHIPPED and may_be_repository(source) and not Path(source).expanduser().is_dir()
 
 
 def _absolute(source: str) -> str:

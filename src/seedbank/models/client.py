@@ -40,6 +40,11 @@ def named(source: str) -> tuple[str, str]:
     return match["repository"], match["revision"] or ""
 
 
+def may_be_repository(source: str) -> bool:
+    """Whether ``source`` is written as a repository, with a revision or without, and not as a path."""
+    return bool(_SOURCE.fullmatch(source)) and not source.startswith(".")
+
+
 def pinned(source: str) -> Pinned | None:
     """``repository@revision`` with the full 40-digit commit, taken apart; None for anything else."""
     match = _SOURCE.fullmatch(source)

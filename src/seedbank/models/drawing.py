@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from seedbank.models import LoadedModel
 
+log = logging.getLogger(__name__)
 Pixels = npt.NDArray[np.uint8]
 
 BATCH = 32
@@ -24,6 +26,8 @@ def plain_images(
     from seedbank.selection.sampling.sampler import make_sampler
 
     sampler = make_sampler(model.pipeline, prompt, model.sampler)
+    for note in (*model.notes, *sampler.notes):
+        log.warning("%s", note)
     images: list[Pixels] = []
     for first in range(0, count, BATCH):
         noise = draws(root, range(first, min(first + BATCH, count)), sampler.noise_shape)

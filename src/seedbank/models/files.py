@@ -14,7 +14,7 @@ from pathlib import Path
 
 from seedbank.errors import UsageError
 from seedbank.models.card import FOLDER, SHIPPED, ModelCard
-from seedbank.models.client import pinned
+from seedbank.models.client import may_be_repository, pinned
 from seedbank.models.hub import fetch
 from seedbank.models.weights import PICKLES, SETTINGS
 from seedbank.records import sha256
@@ -34,6 +34,11 @@ def find_model(source: str, part: str = "", *, precision: str = "float32") -> Pa
         folder = Path(str(files("seedbank.models") / "parts" / "weights" / part))
     elif Path(source).expanduser().is_dir():
         folder = Path(source).expanduser().absolute()
+    elif not may_be_repository(source):
+        raise UsageError(
+            f"no folder {source!r}: it was moved or removed, or it is meant from another place; name a model as {SHIPPED!r}, a folder, or "
+            "repository@revision"
+        )
     else:
         folder = fetch(source, part, precision=precision)
     if not folder.is_dir():
@@ -44,16 +49,19 @@ def find_model(source: str, part: str = "", *, precision: str = "float32") -> Pa
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars that diffusers and transformers draw over ours while they load."""
+    """Without the progress bars that diffusers and transformers draw over ours while they load, and without their remarks."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
+
+    from seedbank.selection.sampling.silence import only_errors
 
     # Only those that are on, so that a caller who turned them off finds them off.
     loud = [logging for logging in (diffusers_logging, transformers_logging) if logging.is_progress_bar_enabled()]
     for logging in loud:
         logging.disable_progress_bar()
     try:
-        yield
+        with only_errors():
+            yield
     finally:
         for logging in loud:
             logging.enable_progress_bar()

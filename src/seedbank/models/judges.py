@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,22 @@ class Embedder:
         return self
 
 
+@torch.no_grad()
+def check_numbers(judge: Embedder, images01: Tensor, *, what: str) -> None:
+    """Ask ``judge`` about photos before anything rests on its word.
+
+    Raises:
+        UsageError: a network gives no numbers (NaN or infinities) for one of ``images01``; ``what`` says which judge it is.
+    """
+    for network in judge.networks:
+        sound = network.features(images01).isfinite().all(1)
+        if not bool(sound.all()):
+            raise UsageError(
+                f"expected numbers from the {what} {network.card.label}, got NaN or infinity for {int((~sound).sum())} of "
+                f"{len(sound)} photos: its weights are broken or of another model; fetch it again or name another"
+            )
+
+
 @dataclass(frozen=True)
 class Auditor:
     """A classifier of the concepts themselves, used to report and never to search or to accept."""
@@ -149,7 +166,7 @@ def load_auditor(source: str = "parts", *, device: torch.device = CPU) -> Audito
     from transformers import AutoModelForImageClassification
 
     folder = find_model(source, "auditor")
-    network = _load(AutoModelForImageClassification, folder, device)
+    network = _load(AutoModelForImageClassification, folder, device, source)
     names = network.config.id2label
     # Labels in the order of the logits.
     return Auditor(network, tuple(names[number] for number in sorted(names)), *_setting(folder, source))
@@ -173,7 +190,8 @@ def _load_network(source: str, part: str, device: torch.device) -> Network:
     name, output = VISION.get(config["model_type"], ("AutoModel", "pooler_output"))
     # A whole CLIP says how long its embeddings are beside its vision half, whose own default is another.
     own = {key: config[key] for key in ("projection_dim",) if key in config and output == "image_embeds"}
-    return Network(_load(getattr(transformers, name), folder, device, **own), output, *_setting(folder, source))
+    network = _load(getattr(transformers, name), folder, device, source, **own)
+    return Network(network, output, *_setting(folder, source))
 
 
 def _config(folder: Path, source: str) -> dict[str, Any]:
@@ -186,12 +204,33 @@ def _config(folder: Path, source: str) -> dict[str, Any]:
         ) from error
 
 
-def _load(kind: Any, folder: Path, device: torch.device, **own: Any) -> Any:
+def _load(kind: Any, folder: Path, device: torch.device, source: str, **own: Any) -> Any:
     options = {**own, "use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
-    with quiet():
-        # Float32 whatever the pipeline's arithmetic: thresholds and recorded scores must mean the same.
-        network = kind.from_pretrained(folder, dtype=torch.float32, **options)
+    try:
+        with quiet():
+            # Float32 whatever the pipeline's arithmetic: thresholds and recorded scores must mean the same.
+            network, report = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **options)
+    except Exception as error:  # transformers, safetensors and torch have no common root
+        why = str(error).splitlines()[0] if str(error) else "no reason given"
+        raise UsageError(
+            f"cannot load {source!r}: {type(error).__name__}: {why}; check that the download is complete, or name another"
+        ) from error
+    _check_sees(network, report["missing_keys"], source)
     return network.eval().requires_grad_(False).to(device)
+
+
+def _check_sees(network: Any, missing: Collection[str], source: str) -> None:
+    if network.main_input_name != "pixel_values":
+        raise UsageError(
+            f"expected a vision model in {source!r}, got {type(network).__name__}, which takes {network.main_input_name}; name a CLIP, a "
+            "SigLIP, a DINOv2 or another that sees"
+        )
+    # What is missing transformers fills with random numbers, and a judge with them would judge all the same.
+    if missing:
+        raise UsageError(
+            f"expected all weights of {type(network).__name__} in {source!r}, {len(missing)} are missing ({min(missing)}); fetch it again, "
+            "or name a model that has what it embeds with"
+        )
 
 
 def _setting(folder: Path, source: str) -> tuple[Preprocess, ModelCard]:

@@ -6,30 +6,33 @@ are refused that cannot judge: one network that would be followed and accept at 
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from pydantic import ValidationError
 
-from seedbank.errors import UsageError
+from seedbank.errors import SeedbankError, UsageError
+from seedbank.models.adding import unpinned
 from seedbank.models.device import choose_dtype
-from seedbank.models.files import find_model
-from seedbank.models.judges import Auditor, Embedder, load_auditor, load_encoder, load_guard
-from seedbank.models.kinship import shared_text_encoder
+from seedbank.models.judges import Auditor, Embedder, check_numbers, load_auditor, load_encoder, load_guard
+from seedbank.models.kinship import check_independent, kinships
 from seedbank.models.pipelines import LoadedModel, read_pipeline
 from seedbank.models.placing import place_model
 from seedbank.models.profiles import ModelProfile, SamplerSettings
 from seedbank.selection.records import SamplerConfig
+from seedbank.selection.sampling.families import adapt
+from seedbank.selection.sampling.sampler import size_fault, usual_batch_size
 
 if TYPE_CHECKING:
-    from seedbank.models.card import ModelCard
+    from PIL import Image
 
 
 CPU = torch.device("cpu")
-
-log = logging.getLogger(__name__)
+FAR = 2.0
+"""Times as many pixels as a model was made for, or as few, from which its images are noted to suffer: 768 of 512 squared is 2.25."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,14 @@ class Models:
         model: the pipeline, sampled as the profile says.
         encoder: whose gradient is followed.
         guard: what accepts.
+        notes: what is not as whoever asked would expect.
     """
 
     profile: ModelProfile
     model: LoadedModel
     encoder: Embedder
     guard: Embedder
+    notes: tuple[str, ...] = ()
 
 
 def load_models(profile: ModelProfile, *, device: torch.device = CPU) -> Models:
@@ -59,11 +64,23 @@ def load_models(profile: ModelProfile, *, device: torch.device = CPU) -> Models:
     """
     # judges first: what they fill of a card is not free for the pipeline
     encoder, guard = load_profile_encoder(profile, device=device), load_profile_guard(profile, device=device)
-    _check_independent(profile, encoder, guard)
+    check_independent(profile, encoder, guard)
     model = load_model(profile, device=device, judge=encoder)
-    for kin in kinships(profile, model):
-        log.warning("%s", kin)
-    return Models(profile, model, encoder, guard)
+    return Models(profile, model, encoder, guard, (*model.notes, *kinships(profile, model.pipeline)))
+
+
+def check_judges(models: Models, photos: Sequence[Image.Image]) -> None:
+    """Ask both judges about the photos before anything is drawn.
+
+    Raises:
+        UsageError: one of them gives no numbers; the message names it.
+    """
+    from seedbank.selection.judging.targets import stack_images
+
+    sampler = models.model.sampler
+    images = stack_images(photos, sampler.height, sampler.width).to(models.model.device)
+    for what, judge in (("encoder", models.encoder), ("guard", models.guard)):
+        check_numbers(judge, images, what=what)
 
 
 def load_model(profile: ModelProfile, *, device: torch.device = CPU, judge: Embedder | None = None) -> LoadedModel:
@@ -71,25 +88,34 @@ def load_model(profile: ModelProfile, *, device: torch.device = CPU, judge: Embe
 
     ``judge`` is the one whose gradient will be followed: on a card memory is planned for it too.
     """
-    found = read_pipeline(profile.pipeline, dtype=choose_dtype(profile.precision, device))
-    sampler = settled(found.sampler, profile.sampler, where=f"the model profile {profile.name!r}")
+    where = f"the model profile {profile.name!r}"
+    with _named(profile, "pipeline"):
+        found = read_pipeline(profile.pipeline, dtype=choose_dtype(profile.precision, device))
+    sampler = settled(found.sampler, profile.sampler, where=where)
+    if fault := size_fault(adapt(found.pipeline), sampler.height, sampler.width):
+        raise UsageError(f"{where} names a size that its model cannot draw: {fault}")
     place_model(found.pipeline, device, sampler, judge=judge)
-    return replace(found, sampler=sampler)
+    # Who names a scheduler did not want the model's own.
+    notes = () if profile.sampler.scheduler else found.notes
+    return replace(found, sampler=sampler, notes=(*notes, *_size_notes(found.sampler, sampler)))
 
 
 def load_profile_encoder(profile: ModelProfile, *, device: torch.device = CPU) -> Embedder:
     """The encoder of ``profile``; raises like :func:`load_models`."""
-    return load_encoder(*profile.encoder, device=device)
+    with _named(profile, "encoder"):
+        return load_encoder(*profile.encoder, device=device)
 
 
 def load_profile_guard(profile: ModelProfile, *, device: torch.device = CPU) -> Embedder:
     """The guard of ``profile``; raises like :func:`load_models`."""
-    return load_guard(*profile.guard, device=device)
+    with _named(profile, "guard"):
+        return load_guard(*profile.guard, device=device)
 
 
 def load_profile_auditor(profile: ModelProfile) -> Auditor | None:
     """The auditor of ``profile``, if it names one; on the CPU, where its few images are judged."""
-    return load_auditor(profile.auditor.source) if profile.auditor else None
+    with _named(profile, "auditor"):
+        return load_auditor(profile.auditor.source) if profile.auditor else None
 
 
 def settled(usual: SamplerConfig, said: SamplerSettings, *, where: str) -> SamplerConfig:
@@ -98,8 +124,6 @@ def settled(usual: SamplerConfig, said: SamplerSettings, *, where: str) -> Sampl
     Raises:
         UsageError: what is said cannot be.
     """
-    from seedbank.selection.sampling.sampler import usual_batch_size
-
     try:
         found = SamplerConfig.model_validate({**usual.model_dump(), **said.said})
     except ValidationError as error:
@@ -113,36 +137,30 @@ def settled(usual: SamplerConfig, said: SamplerSettings, *, where: str) -> Sampl
     return found.model_copy(update={"batch_size": usual_batch_size(found.height, found.width)})
 
 
-def _check_independent(profile: ModelProfile, encoder: Embedder, guard: Embedder) -> None:
-    """By content: two names may be one network."""
-    both = {card.content for card in _networks(encoder.card)} & {card.content for card in _networks(guard.card)}
-    if both:
+@contextmanager
+def _named(profile: ModelProfile, part: str) -> Iterator[None]:
+    """A part that cannot be had is named, and a branch is pinned rather than explained."""
+    if moving := [source for source in unpinned(profile) if source in _sources(profile, part)]:
         raise UsageError(
-            f"the encoder and the guard of the model profile {profile.name!r} are the same network ({min(both)[:12]}); a judge that is "
-            "followed cannot accept, so name another guard"
+            f"the {part} of the model profile {profile.name!r} is {moving[0]!r}: no folder is there, and as a repository it can move; "
+            f"`seedbank models pin {profile.name}` writes down the commit where it is now"
         )
+    try:
+        yield
+    except SeedbankError as error:
+        raise type(error)(f"the {part} of the model profile {profile.name!r}: {error}") from error
 
 
-def _networks(card: ModelCard) -> tuple[ModelCard, ...]:
-    return card.members or (card,)
+def _sources(profile: ModelProfile, part: str) -> tuple[str, ...]:
+    single = (profile.pipeline,) if part == "pipeline" else (profile.auditor.source,) if profile.auditor else ()
+    return {"encoder": profile.encoder, "guard": profile.guard}.get(part, single)
 
 
-def kinships(profile: ModelProfile, model: LoadedModel) -> tuple[str, ...]:
-    """Encoders that are half of the network that ``model`` reads its prompts with, each as a warning.
-
-    Raises:
-        UsageError: a guard is.
-    """
-    for source in profile.guard:
-        if name := shared_text_encoder(model.pipeline, find_model(source, "guard")):
-            raise UsageError(
-                f"the guard {source!r} of the model profile {profile.name!r} and the pipeline's own {name} are halves of one network; "
-                "it would accept what the prompt already did, so name a guard of another family"
-            )
-    found = [(source, shared_text_encoder(model.pipeline, find_model(source, "encoder"))) for source in profile.encoder]
-    return tuple(
-        f"the encoder {source!r} and the pipeline's own {name} are halves of one network, so the search climbs what the model already "
-        "believes; an encoder of another family says more"
-        for source, name in found
-        if name
+def _size_notes(usual: SamplerConfig, sampler: SamplerConfig) -> tuple[str, ...]:
+    share = sampler.height * sampler.width / (usual.height * usual.width)
+    if 1 / FAR <= share <= FAR:
+        return ()
+    return (
+        f"images are drawn at {sampler.height}x{sampler.width}, and the model was made for {usual.height}x{usual.width}: so far from it, "
+        f"things are {'drawn twice' if share > 1 else 'cut off'}",
     )

@@ -67,6 +67,8 @@ from seedbank.references.rights import check_reference
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from seedbank.models.judges import Embedder
+
 RULES = "6"
 """Raise when measures or rules change their meaning: photos are then judged anew."""
 
@@ -147,15 +149,21 @@ class _ProfileGuard:
             return judge_card(self.profile.guard, "guard")
 
     @cached_property
-    def _loaded(self) -> PhotoEmbedder:
+    def _loaded(self) -> Embedder:
         from seedbank.models.device import choose_device
-        from seedbank.models.loading import load_profile_guard
+        from seedbank.models.judges import load_guard
 
         with self._explained():
-            return load_profile_guard(self.profile, device=choose_device(self.device))
+            return load_guard(*self.profile.guard, device=choose_device(self.device))
 
     def __call__(self, images01: Tensor) -> Tensor:
-        return self._loaded(images01)
+        from seedbank.models.judges import check_numbers
+
+        found = self._loaded(images01)
+        if not bool(found.isfinite().all()):
+            with self._explained():
+                check_numbers(self._loaded, images01, what="guard")
+        return found
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -40,7 +40,7 @@ def find_flags(trial: Trial, candidates: Sequence[Candidate], images: TrialImage
 
 
 def _search_flags(trial: Trial, candidates: Sequence[Candidate]) -> list[str]:
-    flags = []
+    flags = list(trial.notes)
     if trial.reachability != "plain":
         flags.append(
             f"none of {trial.pool.size} plain seeds was acceptable: every image shown comes from optimised noise"

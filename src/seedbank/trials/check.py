@@ -21,7 +21,7 @@ from torch import Tensor
 from seedbank.concepts import Policy
 from seedbank.errors import RefusedError
 from seedbank.models.device import describe_device
-from seedbank.models.loading import Models, kinships, load_models
+from seedbank.models.loading import Models, load_models
 from seedbank.models.peak import PeakMemory
 from seedbank.models.profiles import ModelProfile
 from seedbank.models.software import drawing_software
@@ -229,7 +229,7 @@ def check_profile(
         device=describe_device(device),
         family=type(models.model.pipeline).__name__,
         sampler=sampler.config,
-        notes=(*models.model.notes, *kinships(profile, models.model)),
+        notes=models.notes,
         judges=tuple(_judges(models)),
         prompt=prompt,
         tokens=tuple(_tokens(models.model.pipeline, prompt)),

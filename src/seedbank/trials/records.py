@@ -77,6 +77,8 @@ class Trial(KeptRecord):
     """How the gradient mode was chosen, and what choosing cost; None where the recipe names the mode."""
     cost: Cost
     reachability: Literal["plain", "optimised", "unreachable"]
+    notes: tuple[str, ...] = ()
+    """What is not as whoever asked would expect: a scheduler in place of the model's own, words of the prompt that it does not see."""
 
     @property
     def address(self) -> str:

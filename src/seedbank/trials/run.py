@@ -17,6 +17,7 @@ checkpoint. Its folder holds::
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from seedbank.selection import Checkpoint, Event, Find, Recipe, ScoredImage, Selection
     from seedbank.selection.seeds import Seed
 
+log = logging.getLogger(__name__)
 DROPPED = ("others were more promising", "enough others are near enough")
 """Why a start ends for the sake of others."""
 CHECKPOINT_EVERY, IMAGE_EVERY = 5, 2
@@ -103,14 +105,22 @@ def _run(
     inputs = load_inputs(bank, concept, reference_set, device)
     report("load", 1, 1)
     if bank.store.exists(f"{trial_folder(concept.name, inputs.key)}/trial.json"):
-        return bank.load(Trial, inputs.key, concept=concept.name)
+        found = bank.load(Trial, inputs.key, concept=concept.name)
+        _tell(found.notes)
+        return found
     # An unreachable concept leaves no trial, only its entry on the ledger.
     _raise_if_known_unreachable(bank, concept.name, inputs.key)
     _start(bank, inputs)
+    _tell(inputs.models.notes)
     selection = _select(bank, inputs, report, foretell)
     if selection.reachability == "unreachable":
         raise _unreachable(bank, inputs, selection)
     return _finish(bank, inputs, selection)
+
+
+def _tell(notes: Collection[str]) -> None:
+    for note in notes:
+        log.warning("%s", note)
 
 
 @dataclass(frozen=True)
@@ -189,8 +199,11 @@ def _start(bank: Bank, inputs: Inputs) -> None:
 
 
 def _select(bank: Bank, inputs: Inputs, report: Report, foretell: Foretell) -> Selection:
+    from seedbank.models.loading import check_judges
     from seedbank.selection import select
 
+    photos = reference_images(bank, inputs.reference_set)
+    check_judges(inputs.models, photos)
     subject = about(inputs.models, drawing_software(inputs.models.model.device))
     pace = Pace(search_of(inputs), read_speeds(bank.settings.home, subject))
     keeper = _Keeper(bank, inputs.folder, report, pace, foretell)
@@ -201,7 +214,7 @@ def _select(bank: Bank, inputs: Inputs, report: Report, foretell: Foretell) -> S
     selection = select(
         inputs.models.model.pipeline,
         inputs.concept.prompt,
-        reference_images(bank, inputs.reference_set),
+        photos,
         encoder=inputs.models.encoder,
         guard_encoder=inputs.models.guard,
         recipe=inputs.recipe,
@@ -332,6 +345,7 @@ def _finish(bank: Bank, inputs: Inputs, selection: Selection) -> Trial:
             calibration=selection.calibration,
             cost=selection.cost,
             reachability=selection.reachability,
+            notes=(*inputs.models.notes, *selection.notes),
         )
     )
     bank.record_once(

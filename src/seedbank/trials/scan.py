@@ -63,7 +63,7 @@ def _diagnosed(
     """By the acceptance that a search with the concept's preset would make."""
     import torch
 
-    from seedbank.models.loading import load_models
+    from seedbank.models.loading import check_judges, load_models
     from seedbank.selection import preset
     from seedbank.selection.judging.acceptance import make_acceptance
     from seedbank.selection.judging.targets import stack_images
@@ -73,6 +73,7 @@ def _diagnosed(
 
     height, width, _ = drawn[0].shape
     models = load_models(profile, device=device)
+    check_judges(models, photos)
     at = models.model.device
     references, images = stack_images(photos, height, width).to(at), from_pixels(np.stack(drawn)).to(at)
     sampler = make_sampler(models.model.pipeline, concept.prompt, models.model.sampler)

@@ -11,7 +11,6 @@ noise to image is one fixed function for each key.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -34,6 +33,7 @@ from seedbank.selection.sampling.schedules import (
     predicted_eps,
     predicted_x0,
 )
+from seedbank.selection.sampling.silence import only_errors
 
 SMALL_IMAGE = 256
 """Side in pixels of the largest image that counts as small."""
@@ -99,7 +99,7 @@ class Sampler:
 
     def with_prompt(self, prompt: str) -> Sampler:
         """The same network and schedule for another prompt."""
-        condition = self.family.condition(prompt, self.config)
+        condition = _condition(self.family, prompt, self.config)
         return replace(self, condition=condition, batch_sizes=self.family.batch_sizes())
 
     def initial_state(self, noise: Tensor) -> State:
@@ -243,16 +243,16 @@ def make_sampler(
 
     The scheduler is the one that ``config`` names, over the pipeline's noise schedule; the pipeline's own if that name is empty. The
     pipeline stays as it is.
-    ``condition`` is used instead of encoding the prompt. A prompt that is longer than the tokenizer takes is cut off as diffusers does,
-    with a warning; :attr:`Sampler.notes` says so too.
+    ``condition`` is used instead of encoding the prompt. A prompt that is longer than the tokenizer takes is cut off as diffusers does;
+    :attr:`Sampler.notes` says so, for whoever asked to be told once.
 
     Raises:
         UsageError: the pipeline's family, scheduler or prediction type is not supported, or the size does not fit.
     """
     family = adapt(pipeline)
     config = config or default_config(pipeline)
-    if config.height % family.multiple or config.width % family.multiple or min(config.height, config.width) < 1:
-        raise UsageError(f"expected a size in multiples of {family.multiple}, got {config.height}x{config.width}")
+    if fault := size_fault(family, config.height, config.width):
+        raise UsageError(fault)
     if config.num_inference_steps < 1:
         raise UsageError(f"expected at least one step, got {config.num_inference_steps}")
     own = named_scheduler(pipeline.scheduler, config.scheduler or type(pipeline.scheduler).__name__)
@@ -264,16 +264,33 @@ def make_sampler(
             f"expected a scheduler for the predictions of {type(pipeline).__name__}, got {type(own).__name__} "
             f"for {schedule.prediction!r}; use the scheduler that the model ships"
         )
-    rows = condition or family.condition(prompt, config)
+    rows = condition or _condition(family, prompt, config)
     sampler = Sampler(family, rows, schedule, config, own, family.batch_sizes())
     if config.negative_prompt and len(sampler.condition) == 1:
         raise UsageError(
             f"expected no negative prompt where nothing is guided by one, got {config.negative_prompt!r} for "
             f"{type(pipeline).__name__} at guidance {config.guidance_scale:g}; leave it out, or guide with more than 1"
         )
-    for note in sampler.notes:
-        warnings.warn(note, stacklevel=2)
     return sampler
+
+
+def size_fault(family: Family, height: int, width: int) -> str:
+    """Why the model cannot draw images of this size in pixels, and what would do; empty where it can."""
+    multiple, fitting = family.multiple, [max(1, round(side / family.multiple)) for side in (height, width)]
+    # Positions of a transformer's patches, where it has a table of them.
+    most = family.network.config.get("pos_embed_max_size")
+    if most and max(fitting) > most:
+        return f"expected sides of at most {most * multiple} pixels, got {height}x{width}; that is all that the model has positions for"
+    if height % multiple or width % multiple or min(height, width) < 1:
+        would_do = "x".join(str(count * multiple) for count in fitting)
+        return f"expected a size in multiples of {multiple}, got {height}x{width}; {would_do} would do"
+    return ""
+
+
+def _condition(family: Family, prompt: str, config: SamplerConfig) -> Condition:
+    # Each tokenizer would say what it cuts off, also where another one takes it.
+    with only_errors():
+        return family.condition(prompt, config)
 
 
 def default_config(pipeline: Any) -> SamplerConfig:

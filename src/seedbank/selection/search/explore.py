@@ -9,9 +9,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from seedbank.errors import UsageError
 from seedbank.selection.judging.acceptance import Acceptance
 from seedbank.selection.judging.guard import Guard
 from seedbank.selection.judging.targets import failure_centroids
+from seedbank.selection.sampling.gradients import Evaluation
 from seedbank.selection.sampling.inversion import inversion_cost
 from seedbank.selection.sampling.noise import PoolSeeds
 from seedbank.selection.sampling.sampler import Sampler
@@ -104,6 +106,9 @@ def draw_pool(
     With ``plan.preview`` all are drawn in that share of the steps first, and only the better ``plan.keep`` of them in all steps (one rung
     of successive halving; Jamieson & Talwalkar, arXiv 1502.07943). After each batch ``observe`` gets the pool so far and the images of the
     batch, ``[B, 3, H, W]`` in 0..1.
+
+    Raises:
+        UsageError: the model draws images that are no numbers, in the arithmetic that it computes in.
     """
     pool = known or Pool.empty()
     few = previewer(sampler, plan)
@@ -112,14 +117,14 @@ def draw_pool(
     while few and len(pool.previews) < len(seeds):
         done = len(pool.previews)
         batch = range(done, min(done + plan.batch, len(seeds)))
-        drawn = objective.score(few.denoise(seeds.noise(batch).to(few.family.device)))
+        drawn = _checked(objective.score(few.denoise(seeds.noise(batch).to(few.family.device))), few)
         pool = replace(pool, previews=torch.cat([pool.previews, drawn.objective.cpu()]))
         observe(pool, drawn.images)
     # 2. The survivors in all steps, in an order that follows from the previews alone: the pool's length says where to go on.
     chosen = survivors(pool.previews, plan) if few else list(range(len(seeds)))
     while len(pool) < len(chosen):
         numbers = chosen[len(pool) : len(pool) + plan.batch]
-        drawn = objective.score(sampler.denoise(seeds.noise(numbers).to(sampler.family.device)))
+        drawn = _checked(objective.score(sampler.denoise(seeds.noise(numbers).to(sampler.family.device))), sampler)
         guard_embeddings = guard.embed(drawn.images)
         rows = Pool(
             indices=torch.tensor(numbers),
@@ -132,6 +137,16 @@ def draw_pool(
         pool = pool.joined(rows)
         observe(pool, drawn.images)
     return pool
+
+
+def _checked(drawn: Evaluation, sampler: Sampler) -> Evaluation:
+    broken = ~drawn.images.isfinite().flatten(1).all(1)
+    if bool(broken.any()):
+        raise UsageError(
+            f"expected images of the model, got NaN or infinity in {int(broken.sum())} of {len(broken)} that it drew in "
+            f"{sampler.config.dtype}: its arithmetic overflows or its weights are broken; try `precision: float32` in its profile"
+        )
+    return drawn
 
 
 def previewer(sampler: Sampler, plan: Explore) -> Sampler | None:

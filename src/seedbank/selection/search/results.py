@@ -72,6 +72,7 @@ class Selection:
         finds: one for each start; none where the concept is out of reach.
         calibration: how the gradient mode was chosen; None where the recipe names one, and where nothing was optimised.
         cost: of everything.
+        notes: what whoever asked should know: so far, whether a part of the prompt was cut off.
         seconds: what this call took, by stage: the only thing that differs between two calls with the same arguments.
     """
 
@@ -84,6 +85,7 @@ class Selection:
     finds: tuple[Find, ...]
     calibration: Calibration | None
     cost: Cost
+    notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property

@@ -14,6 +14,7 @@ only ``Selection.seconds`` differs.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,6 +33,8 @@ from seedbank.selection.search.optimise import optimise
 from seedbank.selection.search.recipes import BALANCED, Recipe
 from seedbank.selection.search.results import Observer, Selection
 from seedbank.selection.search.seed_search import SeedSearch
+
+log = logging.getLogger(__name__)
 
 
 def select(
@@ -69,9 +72,12 @@ def select(
         UsageError: no references, or a pipeline that is not supported.
         OutOfMemory: not even one image fits.
     """
-    clock = Clock(observe)
+    clock, sampler = Clock(observe), make_sampler(pipeline, prompt, config)
+    # Before anything is drawn: whoever reads it may want to ask otherwise.
+    for note in sampler.notes:
+        log.warning("%s", note)
     search = SeedSearch(
-        sampler=make_sampler(pipeline, prompt, config),
+        sampler=sampler,
         references=references,
         encoder=encoder,
         guard_encoder=guard_encoder,
@@ -83,4 +89,4 @@ def select(
     if exploration.diagnosis.recommendation != "unreachable":
         optimised = optimise(search, exploration, starts=starts, resume=resume, observe=clock)
     selection = draw(search, exploration, optimised, plain=plain, observe=clock)
-    return replace(selection, seconds=clock.seconds)
+    return replace(selection, notes=sampler.notes, seconds=clock.seconds)

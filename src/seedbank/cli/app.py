@@ -101,7 +101,7 @@ def main() -> None:
     """Run the command line and exit with its code."""
     share_cores()
     try:
-        with _warnings_told():
+        with _warnings_shown():
             app()
     except SeedbankError as error:
         _fail(error)
@@ -119,7 +119,7 @@ class _OneLine(logging.Handler):
 
 
 @contextmanager
-def _warnings_told() -> Iterator[None]:
+def _warnings_shown() -> Iterator[None]:
     """What a stage warns of stands on standard error, one line each, whatever a library has made of logging."""
     log, handler = logging.getLogger("seedbank"), _OneLine(logging.WARNING)
     log.addHandler(handler)

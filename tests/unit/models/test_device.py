@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -95,6 +97,56 @@ def test_a_second_search_waits_and_says_so_once(tmp_path: Path) -> None:
     assert order == ["first", "second"]
     assert len(said) == 1
     assert "SEEDBANK_SHARE_GPU=1" in said[0]
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+import torch
+from seedbank.models.device import hold
+home, name = Path(sys.argv[1]), sys.argv[2]
+with hold(torch.device("mps"), home, say=lambda text: print("waits:", text, flush=True)):
+    print("has its turn", flush=True)
+    while not (home / f"{name} may end").exists():
+        time.sleep(0.02)
+print("ended", flush=True)
+"""
+"""Has its turn on a card until it may end. MPS need not be here: its lock is known by its name alone."""
+
+
+def test_of_two_searches_on_one_card_one_waits_and_both_end(tmp_path: Path) -> None:
+    def begin(name: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), name], stdout=subprocess.PIPE, text=True)
+
+    with begin("one") as one, begin("other") as other:
+        said = {process: (process.stdout or sys.stdin).readline().strip() for process in (one, other)}
+        # Whichever imports faster is the first.
+        first, second = sorted((one, other), key=lambda process: said[process] != "has its turn")
+        assert said[first] == "has its turn"
+        assert said[second].startswith("waits: another search is working on this device")
+        for name in ("one", "other"):
+            (tmp_path / f"{name} may end").touch()
+        rest = [[line.strip() for line in process.stdout or ()] for process in (first, second)]
+    assert rest == [["ended"], ["has its turn", "ended"]]
+    assert (first.returncode, second.returncode) == (0, 0)
+
+
+def test_the_turn_of_a_search_that_was_killed_is_over(tmp_path: Path) -> None:
+    lock, said = tmp_path / "locks" / "mps.lock", list[str]()
+    lock.parent.mkdir()
+    code = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.flock(file, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+
+        def end_it(text: str) -> None:
+            said.append(text)
+            holder.kill()
+
+        with hold(torch.device("mps"), tmp_path, say=end_it):
+            assert len(said) == 1
 
 
 def test_those_that_share_work_at_once(tmp_path: Path) -> None:

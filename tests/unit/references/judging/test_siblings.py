@@ -138,6 +138,6 @@ def test_a_model_that_cannot_draw_them_is_no_reason_to_do_without(bank: Bank, mo
 
 def test_a_concept_that_names_no_model_there_is_is_used_wrongly(bank: Bank) -> None:
     with pytest.raises(
-        UsageError, match=r"cannot compare .* \(expected a model as 'parts', a folder, or .*sibling_seeds to 0"
+        UsageError, match=r"cannot compare .* \(no folder 'nowhere': it was moved or removed, or .*sibling_seeds to 0"
     ):
         siblings_of(bank, "nowhere", concept(), Draws())

@@ -376,8 +376,11 @@ def test_a_prompt_that_does_not_fit_is_cut_off_and_said_so(
     assert sampler.condition.cut.replace(" ", "") == cut.replace(" ", "") or cut in sampler.condition.cut
     assert sampler.notes[0].startswith("the prompt is longer than the model takes; it does not see '")
     # Neither by us, who are asked for notes, nor by the pipeline, each of whose tokenizers would.
-    assert not caplog.records
-    assert not recwarn.list
+    assert not [
+        text
+        for text in (*caplog.messages, *(str(each.message) for each in recwarn))
+        if "longer" in text or "trunc" in text
+    ]
     assert not make_sampler(pipeline, "ab", _config()).notes
 
 

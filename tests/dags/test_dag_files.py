@@ -108,3 +108,12 @@ def test_the_clock_scans_only_where_an_intake_is_configured(
     dag = DagBag(dag_folder=str(DAGS / "reference_intake.py")).dags["reference_intake"]
     assert getattr(dag.timetable, "expression", None) == schedule
     assert dag.params["source"] == intake
+
+
+def test_the_search_alone_waits_in_the_airflow_pool_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    monkeypatch.setenv("SEEDBANK_POOL", "card")
+    dag = DagBag(dag_folder=str(DAGS / "seed_optimisation.py")).dags["seed_optimisation"]
+    pools = {task.task_id: task.pool for task in dag.tasks}
+    assert pools == {"optimise": "card", "log_to_mlflow": "default_pool", "freeze_dossier": "default_pool"}

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from seedbank.models import load_pipeline
-from seedbank.models.loading import load_model, load_models
+from seedbank.models.loading import load_model
 from seedbank.references.records import ReferenceSet
 from seedbank.trials.records import Trial
 from support import judges, pipelines
@@ -113,12 +113,6 @@ def test_a_guard_that_is_the_pipelines_own_clip(home: Home, tmp_path: Path) -> N
         f"the guard '{guard}' of the model profile 'tiny' and the pipeline's own text_encoder are halves of one" in line
     )
     assert line.endswith("so name a guard of another family")
-
-
-def test_an_encoder_that_is_the_pipelines_own_clip_is_noted(home: Home, tmp_path: Path) -> None:
-    home.write_profile(encoder=own_clip(tmp_path / "own"))
-    (note,) = load_models(home.bank.profile(PROFILE)).notes
-    assert "and the pipeline's own text_encoder are halves of one network" in note
 
 
 def blind(folder: Path) -> str:

@@ -41,8 +41,8 @@ PRESET = "seedselect_v1"
 """The one in which the encoder, which knows nothing here, has no say in acceptance."""
 PHOTOS = 5
 PHOTO_SIDE = 160
-BAR = re.compile(r"\d+/\d+ +\d+:\d\d:\d\d *$")
-"""A progress bar ends so, with what is done and the time."""
+PROGRESS = re.compile(r"\d+/\d+ +\d+:\d\d:\d\d *$|\d+%[^%]*$|network evaluations, at most ")
+"""How a progress bar ends, with what is done and the time, and what of an estimate is in no other line."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Done:
 
     @property
     def said(self) -> list[str]:
-        """What stands on standard error besides progress bars, line by line."""
-        return [line for line in self.err.splitlines() if line.strip() and not BAR.search(line)]
+        """What stands on standard error besides progress and estimates, line by line."""
+        return [line for line in self.err.splitlines() if line.strip() and not PROGRESS.search(line)]
 
 
 @dataclass(frozen=True)

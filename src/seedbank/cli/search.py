@@ -197,7 +197,8 @@ def whole_bar() -> Iterator[tuple[Report, Foretell]]:
         def foretell(forecast: Forecast) -> None:
             if bar.tasks[0].fields["forecast"] is None:
                 bar.console.print(estimated(forecast))
-            bar.update(task, completed=forecast.share, forecast=forecast, at=time.monotonic())
+            stage = STAGES[forecast.stage]
+            bar.update(task, description=stage, completed=forecast.share, forecast=forecast, at=time.monotonic())
 
         yield report, foretell
         bar.update(task, completed=1.0, forecast=None)

@@ -9,9 +9,10 @@ from the one that is most like it, by what the two cost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil
+from itertools import count as counted
+from math import ceil, inf, log
 from typing import Literal
 
 from seedbank.selection.sampling.modes import Mode
@@ -36,6 +37,11 @@ ENDING = 0.08
 it is anything from none to a quarter (``benchmarks/results/selection.json``)."""
 ENDING_LATE = 0.015
 """Where starts only end for being stuck."""
+ENDING_NEAR = 0.4
+"""Where they are near enough by their loss: the guard may still disagree."""
+LATELY, USUAL_LOSS, USUAL_STEPS, SLOWEST, TINY = 3, 0.15, 2.0, 0.02, 1e-6
+"""A start's loss is followed over its last iterations; at each it usually falls by this share, which weighs as many iterations; and falls
+at least so fast. No loss is smaller than the last."""
 BELIEF = 6
 """Evaluations of a start in a search that weigh as much as these."""
 LOOK, GRADIENT_LOOK, VIEW = 2.0, 3.0, 0.5
@@ -148,6 +154,7 @@ class Position:
         ending: share of the starts that end at an iteration; None for the usual.
         evaluated: starts that were evaluated last.
         ended: starts that ended by themselves so far.
+        until: iterations until each of those that go on is near enough, as expected; empty where that is not known.
     """
 
     stage: Stage = "explore"
@@ -156,6 +163,7 @@ class Position:
     ending: float | None = None
     evaluated: int = 0
     ended: int = 0
+    until: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,7 +339,12 @@ def _optimise(search: Search, at: Position) -> Iterator[Work]:
     first = 0 if at.active is None else at.done + 1
     iterations = range(first, search.recipe.iterations + 1)
     active = search.begun if at.active is None else at.active
-    expected = list(_evaluated(search, iterations, active, search.ending if at.ending is None else at.ending))
+    going = (
+        _going(at.until)
+        if at.until and search.recipe.stop.near_enough
+        else _decaying(active, search.ending if at.ending is None else at.ending)
+    )
+    expected = list(_evaluated(search, iterations, active, going))
     most = [min(active, search.at_most(iteration)) for iteration in iterations]
     # The last iterate is drawn and needs no gradient.
     for mode, images, bound in _by_mode(search, sum(expected[:-1]), sum(most[:-1])):
@@ -361,15 +374,41 @@ def _by_mode(search: Search, expected: float, most: int) -> list[tuple[str, floa
     return [(chosen, share * expected, most if chosen == costliest else 0) for chosen, share in CHOSEN.items()]
 
 
-def _evaluated(search: Search, iterations: range, active: float, ending: float) -> Iterator[float]:
-    """Starts that are evaluated at each iteration, as expected."""
+def _evaluated(search: Search, iterations: range, active: int, going: Iterator[float]) -> Iterator[float]:
+    """Starts that are evaluated at each iteration, as expected; ``going`` are those that have not ended by themselves."""
     # Those that ended early are kept: they leave fewer places for the others.
-    ended = max(search.at_most(iterations.start) - active, 0.0)
-    for iteration in iterations:
-        active = max(min(active, search.at_most(iteration) - ended), 0.0)
+    before = max(search.at_most(iterations.start) - active, 0)
+    for iteration, left in zip(iterations, going, strict=False):
+        ended = before + active - left
+        enough = search.recipe.stop.near_enough and ended > search.wanted - 0.5
+        yield 0.0 if enough else max(min(left, search.at_most(iteration) - ended), 0.0)
+
+
+def _decaying(active: float, ending: float) -> Iterator[float]:
+    """The same share of those that are left ends at each iteration."""
+    while True:
         yield active
-        ended += ending * active
         active -= ending * active
+
+
+def _going(until: Sequence[float]) -> Iterator[float]:
+    """Few end before they are near enough, and most soon after."""
+    for step in counted():
+        yield sum((1 - ENDING_LATE) ** min(step, each) * (1 - ENDING_NEAR) ** max(step - each, 0.0) for each in until)
+
+
+def iterations_until(losses: Sequence[Sequence[float]], goal: float) -> tuple[float, ...]:
+    """Iterations until each start's semantic loss is at most ``goal``, from its losses so far: by the share it lost at each lately."""
+    return tuple(_until(each, goal) for each in losses)
+
+
+def _until(losses: Sequence[float], goal: float) -> float:
+    if goal <= 0:
+        return inf
+    lately = [log(max(loss, TINY)) for loss in losses[-1 - LATELY :]]
+    # Shrunk towards the usual: a start with few losses has said little.
+    pace = (lately[0] - lately[-1] + USUAL_STEPS * USUAL_LOSS) / (len(lately) - 1 + USUAL_STEPS)
+    return max((lately[-1] - log(goal)) / max(pace, SLOWEST), 1.0)
 
 
 def _draw(search: Search, done: int) -> Work:

@@ -29,7 +29,7 @@ from seedbank.records import canonical_json, sha256
 from seedbank.references.photos import reference_images
 from seedbank.storage.images import pixel_digest, png
 from seedbank.trials.code import code_version
-from seedbank.trials.estimate import Position, Search
+from seedbank.trials.estimate import Position, Search, iterations_until
 from seedbank.trials.pace import Forecast, Pace
 from seedbank.trials.records import Candidate, Trial, trial_folder
 from seedbank.trials.speeds import about, keep_speeds, read_speeds
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from seedbank.models.loading import Models
     from seedbank.references.records import ReferenceSet
     from seedbank.selection import Checkpoint, Event, Find, Recipe, ScoredImage, Selection
+    from seedbank.selection.search.state import OptimisationState
     from seedbank.selection.seeds import Seed
 
 log = logging.getLogger(__name__)
@@ -291,7 +292,14 @@ def position_of(event: Event) -> Position:
         evaluated=len(event.images),
         active=len(state.active),
         ended=_ended(state.stopped_by),
+        until=_until(state, event.semantic_goal),
     )
+
+
+def _until(state: OptimisationState, goal: float | None) -> tuple[float, ...]:
+    """Iterations until each start that goes on is near enough, as far as its losses say."""
+    losses = [[metrics.semantic for metrics in state.trajectories[row]] for row in state.active]
+    return iterations_until(losses, goal) if goal is not None else ()
 
 
 def _ended(reasons: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from seedbank.selection.sampling.inversion import ROUNDS
 from seedbank.selection.search.name_effect import UNNAMED
 from seedbank.selection.search.recipes import CALIBRATED, Explore, Stop
 from seedbank.trials import estimate as module
-from seedbank.trials.estimate import Position, Search, Speeds, drawing, estimate, gradient, sampling
+from seedbank.trials.estimate import Position, Search, Speeds, drawing, estimate, gradient, iterations_until, sampling
 from seedbank.trials.pace import Forecast, Pace
 from seedbank.trials.run import mode_of, position_of
 from seedbank.trials.speeds import keep_speeds, read_speeds
@@ -219,3 +220,26 @@ def test_a_search_that_goes_on_is_told_of_its_modes(run: Run) -> None:
     said = [pace.note(position_of(event), mode=mode_of(event.checkpoint)) for event in events]
     assert pace.search.mode == chosen.chosen
     assert said[-1].left == 0
+
+
+def test_a_start_ends_when_its_losses_reach_the_goal() -> None:
+    falling, stuck, there = [0.4, 0.2, 0.1], [0.4, 0.4, 0.4, 0.4], [0.04]
+    soon, late, now = iterations_until([falling, stuck, there], 0.05)
+    assert now == 1.0
+    assert now < soon < 3 < late
+    assert iterations_until([falling], 0.0) == (inf,)
+
+
+def test_losses_that_fall_fast_shorten_what_is_left_only_where_being_near_ends_a_start() -> None:
+    near = replace(SIX, stop=replace(NEVER, near_enough=True), iterations=20, spare=1.0)
+    at = {"stage": "optimise", "done": 1, "active": 3}
+    soon, late = Position(**at, until=(2.0, 2.0, 3.0)), Position(**at, until=(90.0, 90.0, inf))
+    assert estimate(asked(near), soon).gradients < 15 < 45 < estimate(asked(near), late).gradients
+    assert estimate(asked(SIX), soon).gradients == estimate(asked(SIX), late).gradients
+
+
+def test_once_enough_starts_are_near_enough_the_others_end_with_them() -> None:
+    race = replace(SIX, stop=replace(NEVER, near_enough=True), iterations=20)
+    at = Position(stage="optimise", done=2, active=4, until=(1.0, inf, inf, inf))
+    assert asked(race).begun == 6
+    assert estimate(asked(race), at).gradients < 18

@@ -79,6 +79,7 @@ def optimise(
             checkpoint,
             images=dict(zip(shown, to_pixels(iteration.images), strict=True)),
             iteration=iteration.number,
+            semantic_goal=limits.semantic_goal,
         )
         observe(event)
 

@@ -109,6 +109,7 @@ class Event:
         checkpoint: give it to ``resume`` to go on from here; None while the images of the result are drawn.
         images: ``[H, W, 3]`` of the starts evaluated in this iteration, by start.
         iteration: that these images belong to.
+        semantic_goal: semantic loss at which a start is near enough; None while nothing is optimised.
     """
 
     stage: Literal["explore", "calibrate", "optimise", "draw"]
@@ -117,6 +118,7 @@ class Event:
     checkpoint: Checkpoint | None = None
     images: Mapping[Seed, Pixels] = field(default_factory=dict)
     iteration: int = 0
+    semantic_goal: float | None = None
 
 
 Observer = Callable[[Event], None]

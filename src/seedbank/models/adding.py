@@ -25,7 +25,7 @@ encoder: {encoder}
 # What accepts, and compares reference photos: never the encoder.
 guard: {guard}
 # How images are sampled; what is not said is what the model's makers or its family usually do (seedbank models check {name} shows it).
-sampler: {{}}
+{usual}sampler: {{}}
 # Of the diffusion networks: auto follows the device.
 precision: auto
 # upright for what has an up; any for what lies any way round, which is judged in all four orientations.
@@ -53,7 +53,7 @@ def new_profile(
     parse_profile(
         {key: json.loads(value) if value[0] in '["' else value for key, value in values.items()}, "the new profile"
     )
-    return _TEXT.format(what=what, **values)
+    return _TEXT.format(what=what, usual=_usual(Path(pipeline).expanduser()), **values)
 
 
 def write_profile(folder: Path, name: str, text: str) -> Path:
@@ -105,6 +105,16 @@ def _absolute(source: str) -> str:
 def _one_or_list(sources: Sequence[str]) -> str:
     found = [_absolute(source) for source in sources]
     return found[0] if len(found) == 1 else json.dumps(found)
+
+
+def _usual(folder: Path) -> str:
+    """A comment with what that is, for a pipeline in a local folder."""
+    from seedbank.models.usual import usual_sampling
+
+    if (found := usual_sampling(folder)) is None:
+        return ""
+    size = f"height: {found.side}, width: {found.side}"
+    return f"# Usually {{num_inference_steps: {found.steps}, guidance_scale: {found.guidance:g}, {size}}}.\n"
 
 
 def _what(pipeline: str) -> str:

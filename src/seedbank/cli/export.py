@@ -29,7 +29,9 @@ def export(
     release: Annotated[
         str | None, typer.Option(help="Look in this release: its folder, or a concept for its newest release.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Where the model is, if not where the record says.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Where the model is, if not where the record or the profile says.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Write the seed FIND as diffusers, ComfyUI or the web UI of AUTOMATIC1111 (a1111) take it, with what draws the same image.

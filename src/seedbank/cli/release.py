@@ -107,7 +107,9 @@ def verify(
 @needs("selection")
 def replay(
     release: ReleaseArgument,
-    model: Annotated[str | None, typer.Option(help="Where the model is, if not where the release says.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Where the model is, if not where the release or the profile says.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Draw the images of a release again from their seeds and compare every pixel. Exit code 1 if one differs by more than a level of 255.

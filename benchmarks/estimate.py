@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ CONCEPTS, PRESETS = ("hook", "wrench", "impeller"), ("fast", "balanced")
 OTHER = "crank"
 """Whose search the known speeds are of."""
 PHOTOS, STARTS, PLAIN = 8, 8, 8
+KNOWN = {"first": "No speed known before", "later": "Speeds known"}
+THIRD = 1 / 3
 AT = (0.0, 0.1, 0.3, 0.5, 0.7)
 
 
@@ -155,7 +158,15 @@ def page(found: dict[str, Any]) -> str:
         cells = " | ".join(f"{_said(row['first'][at])} / {_said(row['later'][at])}" for at in AT)
         numbers = f"{row['evaluations']}, {row['expected_evaluations']}, {row['most_evaluations']}"
         lines.append(f"| {row['concept']} | `{row['preset']}` | {row['seconds']:.0f} | {numbers} | {cells} |")
+    lines += ["", *(_summary(found["rows"], name, words) for name, words in KNOWN.items())]
     return "\n".join(lines) + "\n"
+
+
+def _summary(rows: Sequence[dict[str, Any]], name: str, words: str) -> str:
+    ratios = [ratio for row in rows for at, ratio in row[name].items() if at and ratio is not None]
+    within = sum(abs(ratio - 1) <= THIRD for ratio in ratios)
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    return f"- {words}: {within} of {len(ratios)} cells after the first are right within a third; {spread}."
 
 
 def _said(ratio: float | None) -> str:

@@ -10,7 +10,7 @@ TESTS ?= tests
 
 BIN := .venv/bin
 
-.PHONY: help demo test numerics lint format train-model bench setup clean distclean
+.PHONY: help demo test test-airflow test-others numerics lint format train-model bench setup clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list what can be made
@@ -21,13 +21,21 @@ demo: setup ## run the main job with real parts, up to a signed release
 	@exec $(BIN)/python -m seedbank.demo --reviewers "$(REVIEWERS)" --concepts "$(CONCEPTS)" \
 	    --airflow-port $(AIRFLOW_PORT) --mlflow-port $(MLFLOW_PORT) $(if $(FRESH),--fresh)
 
-test: lint ## check style and types, then run every test: two at a time, those that run Airflow one after the other
+test: lint ## check style and types, then run every test: two at a time, and beside them those that run Airflow, one after the other
 ifeq ($(TESTS),tests)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/integration
-	@exec $(BIN)/python -m pytest tests/dags tests/e2e
+	@$(MAKE) --no-print-directory --jobs=2 test-airflow test-others
 else
 	@exec $(BIN)/python -m pytest $(TESTS)
 endif
+
+# Half of their time these wait for Airflow. In a process of their own, because their environment is that of their Airflow. The demo comes
+# first: nothing takes longer.
+test-airflow:
+	@MAKEFLAGS= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/e2e tests/dags
+
+# Whole files in this order, which begins the long ones early, so that no worker is left with one when the other is done.
+test-others:
+	@MAKEFLAGS= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
 
 numerics: setup ## the tests that compute, with each kind of kernel this processor has and with 1, 2 and 8 threads
 	@exec scripts/numerics

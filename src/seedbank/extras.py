@@ -12,7 +12,16 @@ from seedbank.errors import UsageError
 
 Extra = Literal["selection", "references", "airflow", "mlflow", "s3", "bench"]
 EXTRAS: dict[Extra, tuple[str, ...]] = {
-    "selection": ("accelerate", "diffusers", "huggingface_hub", "scipy", "tokenizers", "torch", "transformers"),
+    "selection": (
+        "accelerate",
+        "diffusers",
+        "httpx2",
+        "huggingface_hub",
+        "scipy",
+        "tokenizers",
+        "torch",
+        "transformers",
+    ),
     "references": ("great_expectations", "jinja2", "pandas", "pi_heif", "skimage"),
     "airflow": ("airflow", "fastapi", "httpx", "psutil"),
     "mlflow": ("mlflow", "sqlalchemy"),

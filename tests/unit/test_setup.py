@@ -93,6 +93,7 @@ _DISTRIBUTIONS = {
     "cryptography": "securesystemslib",
     "fastapi": "apache-airflow",
     "gpytorch": "botorch",
+    "httpx2": "transformers",
     "huggingface_hub": "transformers",
     "sqlalchemy": "mlflow",
     "tokenizers": "transformers",

@@ -220,8 +220,14 @@ def _tags(bank: Bank, trial: Trial) -> dict[str, str]:
         "seedbank.model": trial.model.content,
         REQUESTED_BY: requesters(bank, trial),
         "seedbank.reachability": trial.reachability,
-        "mlflow.note.content": f"“{trial.prompt}”: search for seeds, guided by reference set {trial.reference_set[:12]}",
+        "mlflow.note.content": _description(trial),
     }
+
+
+def _description(trial: Trial) -> str:
+    """What MLflow shows above a run, in Markdown: what was asked, and what whoever reads the result should know."""
+    asked = f"“{trial.prompt}”: search for seeds, guided by reference set {trial.reference_set[:12]}"
+    return "\n".join([asked, *([""] if trial.notes else []), *(f"- {note}" for note in trial.notes)])
 
 
 def requesters(bank: Bank, trial: Trial) -> str:

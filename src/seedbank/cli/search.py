@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from seedbank.bank import Bank
     from seedbank.concepts import Concept
+    from seedbank.trials.observe import Foretell, Report
     from seedbank.trials.pace import Forecast
     from seedbank.trials.records import Trial
-    from seedbank.trials.run import Foretell, Report
     from seedbank.trials.scan import Scan
 
 STAGES = {

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from seedbank.selection.judging.acceptance import Acceptance
     from seedbank.selection.sampling.sampler import Sampler
     from seedbank.selection.seeds import Seed
-    from seedbank.trials.run import Report
+    from seedbank.trials.observe import Report
 
 PREFIX = 6
 """Hex digits of a seed's digest that are enough to name it."""

@@ -19,8 +19,8 @@ from seedbank.selection.search.name_effect import UNNAMED
 from seedbank.selection.search.recipes import CALIBRATED, Explore, Stop
 from seedbank.trials import estimate as module
 from seedbank.trials.estimate import Position, Search, Speeds, drawing, estimate, gradient, iterations_until, sampling
+from seedbank.trials.observe import mode_of, position_of
 from seedbank.trials.pace import Forecast, Pace
-from seedbank.trials.run import mode_of, position_of
 from seedbank.trials.speeds import keep_speeds, read_speeds
 
 NEVER = Stop(stale=0, hacked=0, cornered=0)

@@ -20,7 +20,7 @@ from seedbank.references.records import ReferenceSet
 from seedbank.selection import BALANCED, SEEDSELECT_V1
 from seedbank.selection.records import SamplerConfig
 from seedbank.storage.images import pixel_digest, png
-from seedbank.trials.run import Inputs
+from seedbank.trials.inputs import Inputs
 
 SAMPLER = SamplerConfig(
     scheduler="DDIMScheduler", num_inference_steps=9, guidance_scale=2.5, height=64, width=64, dtype="float32"

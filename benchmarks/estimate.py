@@ -28,9 +28,10 @@ from seedbank.selection import preset, select
 from seedbank.selection.sampling.sampler import make_sampler
 from seedbank.settings import share_cores
 from seedbank.trials.code import code_version
-from seedbank.trials.estimate import Position, Search, Speeds, estimate
+from seedbank.trials.estimate import estimate
 from seedbank.trials.observe import position_of
 from seedbank.trials.pace import Pace
+from seedbank.trials.workload import Position, Search, Speeds
 
 RESULTS, PROFILE = Path(__file__).parent / "results", Path(__file__).parents[1] / "models" / "parts.yaml"
 CONCEPTS, PRESETS = ("hook", "wrench", "impeller"), ("fast", "balanced")

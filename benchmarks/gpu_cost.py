@@ -43,6 +43,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from architectures import SD1, SDXL, VAE  # noqa: E402
 from gpu_trial import Networks, searched  # noqa: E402
 from torch import Tensor  # noqa: E402
 
@@ -136,23 +137,8 @@ TINY_TOWER = {
     "image_size": 32, "projection_dim": 16,
 }  # fmt: skip
 REAL = Size(
-    unet={
-        "sample_size": 64,
-        "block_out_channels": (320, 640, 1280, 1280),
-        "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-        "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-        "layers_per_block": 2,
-        "cross_attention_dim": 768,
-        "attention_head_dim": 8,
-    },
-    vae={
-        "block_out_channels": (128, 256, 512, 512),
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "layers_per_block": 2,
-        "latent_channels": 4,
-        "sample_size": 512,
-    },
+    unet=SD1,
+    vae=VAE | {"latent_channels": 4},
     tower={
         "hidden_size": 1280,
         "intermediate_size": 5120,
@@ -176,20 +162,7 @@ REAL = Size(
 )
 REAL_XL = replace(
     REAL,
-    unet={
-        "sample_size": 128,
-        "block_out_channels": (320, 640, 1280),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "layers_per_block": 2,
-        "transformer_layers_per_block": (1, 2, 10),
-        "cross_attention_dim": 2048,
-        "attention_head_dim": (5, 10, 20),
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 2816,
-    },
+    unet=SDXL,
     side=1024,
     width=2048,
     batch=2,

@@ -15,7 +15,8 @@ from seedbank.cli.app import app
 from seedbank.errors import RefusedError, UsageError
 from seedbank.models.profiles import load_profile
 from seedbank.selection.search.recipes import PRESETS
-from seedbank.trials.check import Check, Comparison, check_profile
+from seedbank.trials.checks.records import Check, Comparison
+from seedbank.trials.checks.run import check_profile
 from support import judges
 from support import pipelines as tiny
 from support.profiles import write_profiles

@@ -12,7 +12,7 @@ from seedbank.settings import Settings
 
 if TYPE_CHECKING:
     from seedbank.models.profiles import ModelProfile
-    from seedbank.trials.check import Check
+    from seedbank.trials.checks.records import Check
 
 app = typer.Typer(help="Models of your own: profiles, their files, and what they cost here.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of a model profile.")]
@@ -134,7 +134,7 @@ def check(
     from seedbank.cli.search import bars
     from seedbank.models.device import at_work
     from seedbank.models.profiles import load_profile, profile_path
-    from seedbank.trials.check import check_profile
+    from seedbank.trials.checks.run import check_profile
 
     settings = Settings.from_env()
     profile = load_profile(profile_path(settings.models, name))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from seedbank.records import canonical_json, sha256
 from seedbank.trials.code import code_version
-from seedbank.trials.estimate import Search
 from seedbank.trials.records import trial_folder
+from seedbank.trials.workload import Search
 
 if TYPE_CHECKING:
     import torch

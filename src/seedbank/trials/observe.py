@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from seedbank.storage.images import png
-from seedbank.trials.estimate import Position, iterations_until
+from seedbank.trials.estimate import iterations_until
 from seedbank.trials.pace import Forecast, Pace
+from seedbank.trials.workload import Position
 
 if TYPE_CHECKING:
     from seedbank.bank import Bank

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from seedbank.trials.estimate import Estimate, Position, Search, Speeds, Work, done_between, estimate
+from seedbank.trials.estimate import done_between, estimate
+from seedbank.trials.workload import Estimate, Position, Search, Speeds, Work
 
 FADING = 0.8
 """Weight of the measurements before at each new one: other programs come and go."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbank.records import canonical_json, sha256
-from seedbank.trials.estimate import Speeds
+from seedbank.trials.workload import Speeds
 
 log = logging.getLogger(__name__)
 

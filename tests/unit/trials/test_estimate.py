@@ -18,10 +18,11 @@ from seedbank.selection.sampling.inversion import ROUNDS
 from seedbank.selection.search.name_effect import UNNAMED
 from seedbank.selection.search.recipes import CALIBRATED, Explore, Stop
 from seedbank.trials import estimate as module
-from seedbank.trials.estimate import Position, Search, Speeds, drawing, estimate, gradient, iterations_until, sampling
+from seedbank.trials.estimate import drawing, estimate, gradient, iterations_until, sampling
 from seedbank.trials.observe import mode_of, position_of
 from seedbank.trials.pace import Forecast, Pace
 from seedbank.trials.speeds import keep_speeds, read_speeds
+from seedbank.trials.workload import Position, Search, Speeds
 
 NEVER = Stop(stale=0, hacked=0, cornered=0)
 RACE = replace(BALANCED, explore=Explore(size=6, batch=4), iterations=5, spare=2.0, stop=NEVER)

@@ -22,7 +22,7 @@ from seedbank.trials.estimate import drawing, estimate, gradient, iterations_unt
 from seedbank.trials.observe import mode_of, position_of
 from seedbank.trials.pace import Forecast, Pace
 from seedbank.trials.speeds import keep_speeds, read_speeds
-from seedbank.trials.workload import Position, Search, Speeds
+from seedbank.trials.workload import ITERATION, REFERENCE, Position, Search, Speeds
 
 NEVER = Stop(stale=0, hacked=0, cornered=0)
 RACE = replace(BALANCED, explore=Explore(size=6, batch=4), iterations=5, spare=2.0, stop=NEVER)
@@ -207,7 +207,7 @@ def test_photos_and_the_iterations_of_small_images_take_their_time_beside_the_ne
     search = asked(SIX, small=True)
     speeds = Speeds().with_measured(sampling(search), sampling(search).weight)
     bare = estimate(replace(search, small=False, references=0))
-    added = 5 * module.REFERENCE + (SIX.iterations + 1) * module.ITERATION
+    added = 5 * REFERENCE + (SIX.iterations + 1) * ITERATION
     assert estimate(search).network_evaluations == bare.network_evaluations
     # Of what never was measured, a network evaluation is a second here.
     assert estimate(search).seconds(speeds) == pytest.approx((bare.seconds(speeds) or 0) + added)

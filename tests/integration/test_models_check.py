@@ -112,4 +112,4 @@ def test_a_missing_judge_is_named(home: Path) -> None:
     write_profiles(home / "models", blind={"pipeline": "tiny", "encoder": "nowhere", "guard": "gate"})
     said = seedbank("blind")
     assert isinstance(said.exception, UsageError)
-    assert "got 'nowhere'" in str(said.exception)
+    assert "the encoder of the model profile 'blind': no folder 'nowhere'" in str(said.exception)

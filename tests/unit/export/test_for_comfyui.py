@@ -125,7 +125,10 @@ def test_the_graph_hangs_together() -> None:
             r"scaled by 0\.13025 and shifted by 0.*8 pixels, 0\.5 and 0",
         ),
         (lambda: tiny.stable_diffusion(consistency=True), "no node that samples a LatentConsistencyModelPipeline"),
-        (lambda: model("sd", DDIMScheduler(clip_sample=False)), "no noise schedule but Stable Diffusion's"),
+        (
+            lambda: model("sd", DDIMScheduler(clip_sample=False, steps_offset=1)),
+            "no noise schedule but Stable Diffusion's",
+        ),
         (lambda: model("sd", EulerAncestralDiscreteScheduler(**SD)), "adds noise on the way"),
         (
             lambda: model("sd", DPMSolverMultistepScheduler(solver_type="heun", **SD)),

@@ -112,7 +112,8 @@ class Bank:
         # To the byte: a parser may accept other bytes for the same record, and some addresses are digests of inputs only.
         if record.address != address or record.concept != (concept or record.concept) or record.to_bytes() != data:
             raise VerificationError(
-                f"expected {named}, got {record.address} of {record.concept!r} at {key}; the object was changed in {self.store.url}"
+                f"expected {named}, got {record.address} of {record.concept!r} at {key}; the object was changed in {self.store.url}, or "
+                "another version of seedbank wrote it"
             )
         return record
 

@@ -175,7 +175,7 @@ def test_a_download_that_was_killed_goes_on_where_it_stopped(server: Hub, tmp_pa
     env = {**os.environ, "HF_ENDPOINT": server.endpoint, "HF_HOME": str(tmp_path)}
     killed = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.DEVNULL)
     limit = time.monotonic() + 60
-    while not (parts := [path for path in tmp_path.rglob("*.part") if path.stat().st_size]):
+    while not (parts := [path for path in tmp_path.rglob("model.safetensors*.part") if path.stat().st_size]):
         assert time.monotonic() < limit
         time.sleep(0.02)
     killed.kill()

@@ -109,7 +109,7 @@ def fetch(
     settings = Settings.from_env()
     profile = load_profile(profile_path(settings.models, name))
     chosen = _precision(profile, settings, precision)
-    for source, part in _wanted(profile):
+    for source, part in profile.sources:
         _fetch(source, part, chosen, to)
     if to:
         console().print(f"carry {to} along and set HF_HOME={to.name} there; HF_ENDPOINT names a mirror to fetch from")
@@ -196,13 +196,6 @@ def _print_check(found: Check) -> None:
     ]
     columns = ("preset", "expected", "at most", "images", "with a gradient", "network evaluations", "memory")
     out.print(table(f"a trial of {found.candidates} candidates here", columns, rows))
-
-
-def _wanted(profile: ModelProfile) -> list[tuple[str, str]]:
-    """Each source and what it is for."""
-    judges = [(source, "encoder") for source in profile.encoder] + [(source, "guard") for source in profile.guard]
-    auditor = [(profile.auditor.source, "auditor")] if profile.auditor else []
-    return [(profile.pipeline, "pipeline"), *judges, *auditor]
 
 
 def _fetch(source: str, part: str, precision: str, to: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -70,20 +71,14 @@ def write_profile(folder: Path, name: str, text: str) -> Path:
 
 def unpinned(profile: ModelProfile) -> tuple[str, ...]:
     """The hub sources of ``profile`` that name no commit, each once."""
-    sources = (
-        profile.pipeline,
-        *profile.encoder,
-        *profile.guard,
-        *([profile.auditor.source] if profile.auditor else []),
-    )
-    return tuple(dict.fromkeys(source for source in sources if _on_a_hub(source) and not pinned(source)))
+    return tuple(dict.fromkeys(source for source, _part in profile.sources if _on_a_hub(source) and not pinned(source)))
 
 
 def pin(text: str, commits: Mapping[str, str]) -> str:
     """``text`` with each source replaced by its repository at the commit that ``commits`` has for it."""
-    # Longest first: one source may begin like another.
-    for source in sorted(commits, key=len, reverse=True):
-        text = text.replace(source, f"{named(source)[0]}@{commits[source]}")
+    for source, commit in commits.items():
+        # Whole names only: one source may begin or end like another, or like one that is pinned.
+        text = re.sub(rf"(?<![\w./@-]){re.escape(source)}(?![\w./@-])", f"{named(source)[0]}@{commit}", text)
     return text
 
 

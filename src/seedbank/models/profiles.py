@@ -116,6 +116,13 @@ class ModelProfile(Record):
             )
         return self
 
+    @property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        """Every source, and the part that it is for: ``pipeline``, ``encoder``, ``guard`` or ``auditor``."""
+        judges = [(source, "encoder") for source in self.encoder] + [(source, "guard") for source in self.guard]
+        auditor = [(self.auditor.source, "auditor")] if self.auditor else []
+        return ((self.pipeline, "pipeline"), *judges, *auditor)
+
     def adapt(self, recipe: Recipe) -> Recipe:
         """``recipe`` with what this model and its judges want otherwise."""
         said = self.limits.model_dump(exclude_none=True)

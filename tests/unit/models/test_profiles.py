@@ -9,6 +9,7 @@ import yaml
 
 from seedbank.bank import Bank
 from seedbank.errors import UsageError
+from seedbank.models.adding import pin
 from seedbank.models.profiles import load_profile, load_profiles
 from seedbank.selection.search.recipes import BALANCED
 from seedbank.settings import Settings
@@ -112,3 +113,16 @@ def test_thresholds_of_the_profile_hold_unless_the_concept_says_otherwise(tmp_pa
     found = bank.concept("cog").policy
     assert (found.quality.min_side_px, found.quality.min_sharpness, found.references.min_photos) == (512, 11.0, 3)
     assert bank.concepts()["cog"].policy == found
+
+
+def test_pinning_touches_whole_names_only() -> None:
+    pinned_one = f"acme/eyes2@{'b' * 40}"
+    text = (
+        f"pipeline: acme/engine-xl\nencoder: [acme/eyes, {pinned_one}]\nguard: acme/engine\n# beside acme/engine@old\n"
+    )
+    commits = {"acme/engine": "1" * 40, "acme/engine-xl": "2" * 40, "acme/eyes": "3" * 40}
+    assert pin(text, commits) == (
+        f"pipeline: acme/engine-xl@{'2' * 40}\nencoder: [acme/eyes@{'3' * 40}, {pinned_one}]\nguard: acme/engine@{'1' * 40}\n"
+        "# beside acme/engine@old\n"
+    )
+    assert pin("pipeline: acme/engine@main", {"acme/engine@main": "4" * 40}) == f"pipeline: acme/engine@{'4' * 40}"

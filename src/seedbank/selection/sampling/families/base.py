@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -185,7 +186,7 @@ class Codec:
 
 
 @dataclass(frozen=True)
-class Adapter:
+class Adapter(ABC):
     """What all adapters share: a pipeline, its network under the name ``part``, and its image codec."""
 
     part: ClassVar[str]
@@ -290,13 +291,13 @@ class Adapter:
     def _conditions(self) -> dict[tuple[object, ...], Condition]:
         return {}
 
+    @abstractmethod
     def _condition(self, prompt: str, config: SamplerConfig, at: torch.device) -> Condition:
         """What :meth:`condition` gives, wherever it is; the text encoders are ``at`` that device."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _predict(self, latents: Tensor, timestep: Tensor, condition: Condition, guidance_scale: float) -> Tensor:
         """What :meth:`predict` gives, with the network in place."""
-        raise NotImplementedError
 
 
 def guide(output: Tensor, branches: int, scale: float) -> Tensor:
